@@ -1,0 +1,156 @@
+"""What a screen, a script or an evaluation may ask of an engine, and what it gets back: plain data, no torch.
+
+`Engine` (engine.py) is the real one; tests/fakes has a scripted one. Text is handed on by a plain iterator that yields
+`str` pieces and, as its last item, one `Reply`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from llava_engine.conversation.messages import Conversation
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Attributes:
+        temperature: 0 is greedy; above, logits are divided by it.
+        top_p: keep the smallest set of tokens whose probability reaches this.
+        top_k: keep this many of the likeliest tokens; 0 keeps all.
+        repetition_penalty: 1 is none (Keskar et al. 2019, section 4.1).
+        seed: the same seed gives the same text; None draws one.
+        max_new_tokens: the answer ends here at the latest.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    max_new_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be 0 or more, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be 0 or more, not {self.top_k}")
+        if self.repetition_penalty <= 0:
+            raise ValueError(f"repetition_penalty must be above 0, not {self.repetition_penalty}")
+        if self.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is true of a loaded model.
+
+    Attributes:
+        name: what to call it on a screen.
+        folder: where it was read from.
+        template: the name of its conversation template.
+        device: "cpu", "cuda:0", …
+        dtype: "float32", "bfloat16", …
+        kernel: which linear kernel its layers got ("packed-bf16", "int8", "plain", …).
+        context_length: how many tokens it can hold.
+        picture_tokens: what one picture costs.
+        parameters: how many numbers it has.
+        memory_bytes: what its weights take in memory.
+        embedded: whether it is the tiny model that comes with the package.
+    """
+
+    name: str
+    folder: Path
+    template: str
+    device: str
+    dtype: str
+    kernel: str
+    context_length: int
+    picture_tokens: int
+    parameters: int
+    memory_bytes: int
+    embedded: bool = False
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, and what it took.
+
+    Attributes:
+        text: the whole answer, stripped of the stop string.
+        token_ids: the ids that were generated, without the stop.
+        finish_reason: "stop" (the model ended it), "length" (max_new_tokens or the context), "cancelled".
+        prompt: the prompt as text, each picture written as <image>.
+        prompt_tokens: tokens of the prompt, pictures included.
+        cached_tokens: how many of them were still in the key/value cache.
+        completion_tokens: tokens generated.
+        picture_tokens: what each picture of the prompt cost, in order.
+        time_to_first_token_s: from the call to the first token, in seconds.
+        tokens_per_second: of the tokens after the first; 0 when there was only one.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    prompt: str
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    picture_tokens: tuple[int, ...]
+    time_to_first_token_s: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True)
+class LoadProgress:
+    """How far loading is: `done` of `total` bytes, and a word for what is going on ("importing torch", "weights", …)."""
+
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TokenCount:
+    """What a conversation costs: tokens in all, and for each picture in order."""
+
+    total: int
+    pictures: tuple[int, ...]
+
+
+def never() -> bool:
+    """The `cancelled` of a caller who never cancels."""
+    return False
+
+
+class EngineLike(Protocol):
+    """An engine, as everything above it sees it. One job at a time: a second call waits for the first."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def stream(
+        self,
+        conversation: Conversation,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        *,
+        cancelled: Callable[[], bool] = never,
+    ) -> Iterator[str | Reply]:
+        """Answer the last user turn: text pieces as they come, then one `Reply`.
+
+        `cancelled` is asked between tokens; what was said until then is kept in the reply.
+        Raises `ContextOverflowError` before anything is generated.
+        """
+        ...
+
+    def count(self, conversation: Conversation) -> TokenCount:
+        """How many tokens the conversation costs as a prompt."""
+        ...

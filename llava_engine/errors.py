@@ -1,0 +1,60 @@
+"""What can go wrong for a user.
+
+Each error is one cause and one remedy, both a plain sentence without a full path to our code. The command line prints
+them and exits 1; the app shows them as a notice. Anything that is not a `LlavaError` is a bug and keeps its traceback.
+"""
+
+
+class LlavaError(Exception):
+    """A user's error.
+
+    Args:
+        cause: what is wrong, one line, naming the file, URL or value.
+        remedy: what to do about it, one line; empty when the cause says it already.
+    """
+
+    def __init__(self, cause: str, remedy: str = "") -> None:
+        super().__init__(f"{cause}\n{remedy}" if remedy else cause)
+        self.cause = cause
+        self.remedy = remedy
+
+
+class PictureError(LlavaError):
+    """A picture that can not be found, fetched, read or trusted."""
+
+
+class ModelError(LlavaError):
+    """A model folder that can not be found, read or trusted."""
+
+
+class DeviceError(LlavaError):
+    """A device, dtype or quantization that this machine does not have."""
+
+
+class ContextOverflowError(LlavaError):
+    """A conversation that does not fit the model's context.
+
+    Args:
+        tokens: how many tokens the prompt needs.
+        limit: how many the model can hold.
+    """
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(
+            f"This conversation needs {tokens:,} tokens, and the model can hold {limit:,}.",
+            "Start a new chat, or use fewer pictures or a shorter message.",
+        )
+        self.tokens = tokens
+        self.limit = limit
+
+
+class ConversationError(LlavaError):
+    """A conversation that a template can not write (wrong order of roles, an empty one, …)."""
+
+
+class DataError(LlavaError):
+    """Training or evaluation data that can not be used."""
+
+
+class StorageError(LlavaError):
+    """Files of ours that can not be written or read: no space, no permission, a broken database."""
