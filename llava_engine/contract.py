@@ -111,7 +111,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class LoadProgress:
-    """How far loading is: `done` of `total` bytes, and a word for what is going on ("importing torch", "weights", …)."""
+    """How far loading is: `done` of `total` bytes, and what is going on ("importing torch", "reading weights", …)."""
 
     stage: str
     done: int
@@ -140,7 +140,7 @@ class EngineLike(Protocol):
     def stream(
         self,
         conversation: Conversation,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling = Sampling(),
         *,
         cancelled: Callable[[], bool] = never,
     ) -> Iterator[str | Reply]:

@@ -1,0 +1,76 @@
+"""LLaVA (Liu et al. 2023): a vision tower, a projector and a language model, and how they meet.
+
+Pixels become features, features take the places of image tokens among the text's embeddings, and the language model
+reads both alike. Readable top to bottom; knows no text, no files and no sampling.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from llava_engine.model.config import LlavaConfig
+from llava_engine.model.language import LanguageModel, LayerCache
+from llava_engine.model.projector import Projector
+from llava_engine.model.vision import VisionTower
+
+
+class LlavaModel(nn.Module):
+    """The whole model; the same one for chat, training and evaluation."""
+
+    def __init__(self, config: LlavaConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision_tower = VisionTower(config.vision)
+        self.projector = Projector(config.projector, config.vision.hidden_size, config.language.hidden_size)
+        self.language_model = LanguageModel(config.language)
+
+    def encode_pictures(self, pixels: Tensor) -> Tensor:
+        """(B, 3, image_size, image_size) -> (B, picture_tokens, language hidden_size)."""
+        hidden = self.vision_tower(pixels, self.config.vision_feature_layer)
+        if not self.config.keep_class_token:
+            hidden = hidden[:, 1:]
+        return self.projector(hidden)  # type: ignore[no-any-return]
+
+    def embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
+        """Embed a prompt.
+
+        Args:
+            ids: (B, T); image_token_id stands where picture features go.
+            features: (image tokens in all, hidden_size) in reading order, or None when there are none.
+
+        Returns:
+            (B, T, hidden_size).
+        """
+        x = self.language_model.embed(ids)
+        if features is None:
+            return x
+        where = (ids == self.config.image_token_id).unsqueeze(-1)  # (B, T, 1)
+        return x.masked_scatter(where, features.to(x.dtype))
+
+    def forward(
+        self,
+        ids: Tensor,
+        pixels: Tensor | None = None,
+        *,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        cache: list[LayerCache] | None = None,
+    ) -> Tensor:
+        """Logits for every position.
+
+        Args:
+            ids: (B, T) token ids with picture_tokens image tokens for each picture.
+            pixels: (P, 3, image_size, image_size): all pictures of the batch in reading order, or None.
+            positions: (T,) or (B, T); by default 0 … T-1.
+            mask: see `LanguageModel.forward`.
+            cache: see `LanguageModel.forward`.
+
+        Returns:
+            (B, T, vocab_size), float32.
+        """
+        features = None if pixels is None else self.encode_pictures(pixels).flatten(0, 1)
+        if positions is None:
+            positions = torch.arange(ids.shape[1], device=ids.device)
+        x = self.embed(ids, features)
+        return self.language_model.logits(self.language_model(x, positions, mask=mask, cache=cache))
