@@ -1,0 +1,312 @@
+"""What may be in a drawn picture, and drawing lots for it.
+
+A `Scene` is plain data: items on a plain ground, in a picture of some shape. Nothing here draws, asks or labels.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Rgb = tuple[int, int, int]
+Split = Literal["train", "new", "held_out_pairs"]
+Style = Literal["filled", "edged", "hollow"]
+
+SIDE = 96  # the model sees a square of this many pixels
+MOST_ITEMS = 8
+
+KINDS = (
+    *("circle", "square", "triangle", "star", "heart", "diamond", "cross"),
+    *("moon", "house", "tree", "fish", "boat", "car", "cat"),
+)
+
+COLOURS: dict[str, tuple[Rgb, ...]] = {  # everyday tones, the pure CSS ones among them
+    "red": ((255, 0, 0), (220, 20, 60), (214, 40, 40), (244, 67, 54)),
+    "orange": ((255, 165, 0), (255, 140, 0), (243, 150, 18), (230, 126, 34), (255, 127, 14)),
+    "yellow": ((255, 255, 0), (255, 215, 0), (245, 205, 20), (255, 235, 59)),
+    "green": ((0, 128, 0), (0, 255, 0), (46, 204, 113), (76, 175, 80), (34, 139, 34)),
+    "blue": ((0, 0, 255), (30, 144, 255), (52, 152, 219), (31, 100, 180), (65, 105, 225), (0, 0, 139)),
+    "purple": ((128, 0, 128), (142, 68, 173), (148, 0, 211), (106, 27, 154), (147, 90, 219)),
+    "pink": ((255, 192, 203), (255, 105, 180), (255, 20, 147), (240, 130, 170)),
+    "brown": ((139, 69, 19), (121, 85, 72), (165, 42, 42), (160, 82, 45), (101, 67, 33)),
+    "black": ((0, 0, 0), (20, 20, 20), (34, 34, 34)),
+    "white": ((255, 255, 255), (245, 245, 245), (250, 250, 250)),
+    "grey": ((128, 128, 128), (169, 169, 169), (105, 105, 105), (149, 160, 163)),
+}
+COLOUR_NAMES = tuple(COLOURS)
+
+HELD_OUT_PAIRS = frozenset(  # (kind, colour) that never occur in training
+    {
+        ("circle", "purple"),
+        ("square", "orange"),
+        ("triangle", "pink"),
+        ("star", "grey"),
+        ("heart", "yellow"),
+        ("diamond", "brown"),
+        ("cross", "blue"),
+        ("moon", "white"),
+        ("tree", "black"),
+        ("fish", "red"),
+        ("car", "green"),
+        ("cat", "purple"),
+    }
+)
+
+SMALLEST = 0.07 * SIDE  # radius in the model's pixels
+GAP = 1.5  # between the boxes of two items, in the model's pixels
+LEAST_CONTRAST = 110  # item against ground, summed over channels
+GROUNDS: tuple[Rgb, ...] = (
+    *((240, 248, 255), (255, 250, 240), (245, 245, 220), (224, 240, 255), (230, 245, 225), (255, 228, 225)),
+    *((135, 206, 235), (211, 211, 211), (25, 25, 60), (20, 50, 30), (60, 60, 60)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing in a picture.
+
+    Attributes:
+        kind: one of `KINDS`.
+        colour: one of `COLOURS`, as a person would call it.
+        x: its middle (the middle of its bounding box), as a fraction of the picture's width.
+        y: the same of the height, from the top.
+        radius: half the longer side of its bounding box, as a fraction of the picture's shorter side.
+        rgb: the colour, exactly.
+        style: filled; filled with an edge of another tone; or hollow, only a stroke in its colour.
+        edge: the colour of the edge; its own where it is hollow.
+        stroke: width of the stroke, as a fraction of the radius.
+        rotation: degrees, clockwise.
+        stretch: width over height against the plain form, about 1.
+        mirrored: left and right exchanged.
+        form: three numbers in [0, 1) that say which of the many ways its kind is drawn.
+    """
+
+    kind: str
+    colour: str
+    x: float
+    y: float
+    radius: float
+    rgb: Rgb
+    style: Style = "filled"
+    edge: Rgb = (0, 0, 0)
+    stroke: float = 0.1
+    rotation: float = 0.0
+    stretch: float = 1.0
+    mirrored: bool = False
+    form: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """(kind, colour)."""
+        return (self.kind, self.colour)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Items on a plain ground.
+
+    Attributes:
+        items: no two boxes touch.
+        width: of the picture, in the model's pixels; the longer side is `SIDE`.
+        height: the same, downwards.
+        ground: the colour behind.
+    """
+
+    items: tuple[Item, ...]
+    width: int
+    height: int
+    ground: Rgb
+
+    def place(self, item: Item) -> tuple[float, float]:
+        """The item's middle in the square that the model sees (the picture padded evenly), as fractions of its side."""
+        return (
+            0.5 + (item.x - 0.5) * self.width / SIDE,
+            0.5 + (item.y - 0.5) * self.height / SIDE,
+        )
+
+
+def contrast(one: Rgb, other: Rgb) -> int:
+    """How far apart two colours are: the sum over channels, 0 to 765."""
+    return abs(one[0] - other[0]) + abs(one[1] - other[1]) + abs(one[2] - other[2])
+
+
+def described_order(pair: tuple[str, str]) -> tuple[int, int]:
+    """The key by which a description sorts (kind, colour) pairs: kinds as in `KINDS`, then colours."""
+    return (KINDS.index(pair[0]), COLOUR_NAMES.index(pair[1]))
+
+
+def random_scene(rng: random.Random, *, max_items: int = 4, split: Split = "train") -> Scene:
+    """A new scene of one to `max_items` items.
+
+    "train" and "new" never hold a pair of `HELD_OUT_PAIRS`; "held_out_pairs" holds at least one.
+    """
+    if not 1 <= max_items <= MOST_ITEMS:
+        raise ValueError(f"max_items must be 1 to {MOST_ITEMS}, not {max_items}")
+    width, height = _random_shape(rng)
+    ground = _random_ground(rng)
+    count = 1 + int(rng.random() * max_items)
+    looks: list[Item] = []
+    while len(looks) < count:
+        wanted = rng.choice(sorted(HELD_OUT_PAIRS)) if split == "held_out_pairs" and not looks else None
+        look = _random_look(rng, ground, looks, wanted)
+        if look is not None and (wanted is not None or split == "held_out_pairs" or look.pair not in HELD_OUT_PAIRS):
+            looks.append(look)
+        elif wanted is not None:
+            ground = _random_ground(rng)
+    rng.shuffle(looks)
+    places = _random_places(rng, count, width, height)
+    shorter = min(width, height)
+    items = tuple(
+        replace(look, x=x / width, y=y / height, radius=radius / shorter, stroke=max(look.stroke, 1.0 / radius))
+        for look, (x, y, radius) in zip(looks, places, strict=True)
+    )
+    return Scene(items, width, height, ground)
+
+
+def _random_shape(rng: random.Random) -> tuple[int, int]:
+    """Two thirds square; else 1 : 1.2 to 1 : 2, lying or standing."""
+    if rng.random() < 0.62:
+        return SIDE, SIDE
+    usual = rng.random() < 0.5
+    shorter = round(SIDE / (rng.choice((4 / 3, 1.5, 1.25, 16 / 9)) if usual else rng.uniform(1.05, 2.0)))
+    return (SIDE, shorter) if rng.random() < 0.7 else (shorter, SIDE)
+
+
+def _random_ground(rng: random.Random) -> Rgb:
+    lot = rng.random()
+    if lot < 0.4:
+        return (255, 255, 255)
+    if lot < 0.48:
+        return (0, 0, 0)
+    if lot < 0.62:
+        return rng.choice(GROUNDS)
+    if lot < 0.82:
+        return (rng.randrange(195, 256), rng.randrange(195, 256), rng.randrange(195, 256))
+    if lot < 0.94:
+        return (rng.randrange(0, 65), rng.randrange(0, 65), rng.randrange(0, 65))
+    return near(rng, rng.choice(COLOURS[rng.choice(COLOUR_NAMES)]))
+
+
+def near(rng: random.Random, rgb: Rgb, reach: int = 10) -> Rgb:
+    """A colour within `reach` of `rgb` in each channel."""
+    lot = rng.randrange
+    red, green, blue = (min(255, max(0, channel + lot(-reach, reach + 1))) for channel in rgb)
+    return (red, green, blue)
+
+
+def _random_look(rng: random.Random, ground: Rgb, looks: list[Item], wanted: tuple[str, str] | None) -> Item | None:
+    """An item that has no place yet; None where its colour can not be seen on this ground."""
+    twin = rng.choice(looks) if looks else None
+    lot = rng.random()
+    if twin is not None and lot < 0.1:  # one more of the very same
+        return twin
+    kind = twin.kind if twin is not None and lot < 0.38 else rng.choice(KINDS)
+    colour = twin.colour if twin is not None and 0.3 <= lot < 0.56 else rng.choice(COLOUR_NAMES)
+    if wanted is not None:
+        kind, colour = wanted
+    rgb = rng.choice(COLOURS[colour])
+    if rng.random() < 0.7:
+        rgb = near(rng, rgb)
+    lot = rng.random()
+    style: Style = "filled" if lot < 0.5 else "edged" if lot < 0.78 else "hollow"
+    if contrast(rgb, ground) < LEAST_CONTRAST + (50 if style == "hollow" else 0):
+        return None
+    return Item(
+        kind=kind,
+        colour=colour,
+        x=0.5,
+        y=0.5,
+        radius=0.1,
+        rgb=rgb,
+        style=style,
+        edge=rgb if style == "hollow" else _random_edge(rng, rgb, ground),
+        stroke=rng.uniform(0.06, 0.26) if style == "hollow" else rng.uniform(0.03, 0.14),
+        rotation=_random_rotation(rng, kind),
+        stretch=_random_stretch(rng, kind),
+        mirrored=rng.random() < 0.5,
+        form=(rng.random(), rng.random(), rng.random()),
+    )
+
+
+def _random_edge(rng: random.Random, rgb: Rgb, ground: Rgb) -> Rgb:
+    lot = rng.random()
+    if sum(ground) < 200 and lot < 0.4:
+        return (255, 255, 255)
+    if lot < 0.75:
+        dark = rng.randrange(0, 45)
+        return (dark, dark, dark)
+    share = rng.uniform(0.4, 0.7)
+    return (int(rgb[0] * share), int(rgb[1] * share), int(rgb[2] * share))
+
+
+def _random_rotation(rng: random.Random, kind: str) -> float:
+    lot = rng.random()
+    if kind == "triangle" and lot < 0.3:
+        return rng.choice((180.0, 90.0, 270.0, rng.uniform(0, 360)))
+    if kind == "cross" and lot < 0.12:
+        return 45.0
+    if kind == "moon" and lot < 0.5:
+        return rng.uniform(-50, 50)
+    if lot < 0.6:
+        return 0.0
+    reach = 8.0 if kind in ("diamond", "house", "car", "cat") else 15.0
+    return rng.uniform(-reach, reach)
+
+
+def _random_stretch(rng: random.Random, kind: str) -> float:
+    if rng.random() < 0.5:
+        return 1.0
+    reach = 1.06 if kind in ("circle", "square") else 1.18
+    return math.exp(rng.uniform(-1, 1) * math.log(reach))
+
+
+def _random_places(rng: random.Random, count: int, width: int, height: int) -> list[tuple[float, float, float]]:
+    """(x, y, radius) of `count` boxes that do not touch, in the model's pixels."""
+    largest = 0.46 * min(width, height)
+    if count > 1:
+        largest = min(largest, (0.36, 0.31, 0.27, 0.24, 0.21, 0.19, 0.18)[count - 2] * math.sqrt(width * height))
+    lot = rng.random()
+    if count == 1 and lot < 0.3:
+        shift = 0.03 * SIDE
+        radius = rng.uniform(0.3, 0.95) * largest
+        return [(width / 2 + rng.uniform(-shift, shift), height / 2 + rng.uniform(-shift, shift), radius)]
+    if count > 1 and lot < 0.2:
+        row = _random_row(rng, count, width, height)
+        if row:
+            return row
+    spread = math.log(max(largest, SMALLEST) / SMALLEST)
+    while True:
+        alike = rng.random() < 0.25
+        radii = sorted((SMALLEST * math.exp(rng.random() * spread) for _ in range(count)), reverse=True)
+        if alike:
+            radii = [radii[count // 2]] * count
+        placed: list[tuple[float, float, float]] = []
+        for radius in radii:
+            reach = radius + 1.0
+            for _ in range(30):
+                x = reach + rng.random() * (width - 2 * reach)
+                y = reach + rng.random() * (height - 2 * reach)
+                if all(max(abs(x - a), abs(y - b)) >= radius + c + GAP for a, b, c in placed):
+                    placed.append((x, y, radius))
+                    break
+            else:
+                break
+        if len(placed) == count:
+            return placed
+        spread *= 0.85
+
+
+def _random_row(rng: random.Random, count: int, width: int, height: int) -> list[tuple[float, float, float]]:
+    """Side by side, evenly, as people like to arrange; empty where they would be too small."""
+    lying = rng.random() < (0.75 if width >= height else 0.25)
+    along, across = (width, height) if lying else (height, width)
+    step = along / count
+    most = min(step / 2 - GAP, across / 2 - 1.0)
+    if most <= SMALLEST:
+        return []
+    radius = rng.uniform(max(SMALLEST, 0.5 * most), most)
+    level = across / 2 + rng.uniform(-1, 1) * rng.choice((0.0, 1.0)) * (across / 2 - radius - 1.0)
+    places = [((index + 0.5) * step, level) for index in range(count)]
+    return [(a, b, radius) if lying else (b, a, radius) for a, b in places]
