@@ -1,0 +1,349 @@
+"""Spans -> token ids, picture slots and the supervised mask, in the one place where these are made; and ids -> text.
+
+In: tokenizer.json and tokenizer_config.json as Hugging Face folders have them (BPE: the Llama kind with "▁" and byte
+fallback, or the byte-level kind). Knows no template, no torch, no transformers.
+"""
+
+from __future__ import annotations
+
+import codecs
+import copy
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from llava_engine.conversation.spans import PictureSpan, Span
+from llava_engine.errors import ModelError
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a picture's features go: `length` tokens from `start`; `picture` counts the conversation's pictures."""
+
+    start: int
+    length: int
+    picture: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation as a model reads it.
+
+    Attributes:
+        ids: token ids; in a slot, the picture's placeholder id.
+        slots: the pictures' places, in order.
+        supervised: one flag a token: whether the loss counts it.
+    """
+
+    ids: tuple[int, ...]
+    slots: tuple[Slot, ...]
+    supervised: tuple[bool, ...]
+
+
+class Tokenizer:
+    """A model's tokenizer.
+
+    Attributes:
+        bos_id: stands before everything, or None.
+        eos_id: ends an answer, or None.
+        pad_id: fills short rows of a batch; the end token where none is named.
+        special_ids: every special token's id by its text.
+        strips_space: whether decoding drops the space before the first word.
+        vocabulary: how many ids there are, added ones included.
+    """
+
+    def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
+        """Take the parsed tokenizer.json and tokenizer_config.json; `from_folder` is the usual way."""
+        self.special_ids: dict[str, int] = {
+            token["content"]: token["id"] for token in spec.get("added_tokens") or () if token.get("special")
+        }
+        # Prefixes, marks and the begin token are put in by hand, so the library sees only plain text.
+        self._plain = tokenizers.Tokenizer.from_str(json.dumps(_plain_spec(spec, set(self.special_ids))))
+        self._plain.encode_special_tokens = True
+        self._marks = re.compile("|".join(re.escape(text) for text in sorted(self.special_ids, key=len, reverse=True)))
+        self._prefix, self._prefix_after_marks = _prefix_rule(spec, config)
+        self.strips_space = _decoder_strips(spec.get("decoder"))
+        self.vocabulary: int = self._plain.get_vocab_size(with_added_tokens=True)
+        self._bytes = _token_bytes(spec, self._plain.get_vocab(with_added_tokens=True))
+        self._special = frozenset(self.special_ids.values())
+
+        self.eos_id = self._named(config, "eos_token")
+        pad = self._named(config, "pad_token")
+        self.pad_id = self.eos_id if pad is None else pad
+        first = self._plain.encode("").ids
+        bos = self._named(config, "bos_token")
+        adds = config.get("add_bos_token", bool(first) and first[0] == bos)
+        self.bos_id = bos if adds else None
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> Tokenizer:
+        """Read a model folder's tokenizer.
+
+        Raises:
+            ModelError: tokenizer.json is missing, broken, or of a kind that we do not read.
+        """
+        folder = Path(folder)
+        spec = _read_json(folder / "tokenizer.json")
+        if spec is None:
+            raise ModelError(
+                f"The model folder {folder} has no tokenizer.json.",
+                "Take the folder of a model in the Hugging Face layout, complete.",
+            )
+        names = _read_json(folder / "special_tokens_map.json") or {}
+        config = names | (_read_json(folder / "tokenizer_config.json") or {})
+        try:
+            return cls(spec, config)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"{folder / 'tokenizer.json'} is not a tokenizer that we can read: {error}") from error
+        except Exception as error:
+            if type(error) is not Exception:  # the tokenizers library raises bare Exceptions for broken files
+                raise
+            raise ModelError(f"{folder / 'tokenizer.json'} is broken: {error}", "Download it again.") from error
+
+    def encode(self, text: str, *, first: bool) -> list[int]:
+        """Plain text -> ids, no begin token. Special tokens' texts are ordinary letters here.
+
+        Args:
+            text: anything.
+            first: whether it begins a chunk: then it gets the space that SentencePiece puts before the first word.
+        """
+        if not text:
+            return []
+        if first and self._prefix:
+            text = " " + text
+        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Ids -> text without special tokens; the same text that a `Detokenizer` gives piece by piece."""
+        whole = Detokenizer(self)
+        return "".join([*map(whole.push, ids), whole.flush()])
+
+    def stop_ids(self, stops: Sequence[str]) -> frozenset[int]:
+        """The ids that end an answer: the end token, and each stop string that is one special token."""
+        ends = {self.special_ids[stop] for stop in stops if stop in self.special_ids}
+        return frozenset(ends if self.eos_id is None else ends | {self.eos_id})
+
+    def is_special(self, token_id: int) -> bool:
+        """Whether an id is a special token, which has no text."""
+        return token_id in self._special
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token stands for; none for special tokens and for ids beyond the vocabulary."""
+        return b"" if token_id in self._special else self._bytes.get(token_id, b"")
+
+    def split_marks(self, text: str) -> Iterator[int | str]:
+        """A template's mark -> the ids of the special tokens in it, and the text between them."""
+        start = 0
+        for match in self._marks.finditer(text) if self.special_ids else ():
+            if match.start() > start:
+                yield text[start : match.start()]
+            yield self.special_ids[match.group()]
+            start = match.end()
+        if start < len(text):
+            yield text[start:]
+
+    @property
+    def prefix_after_marks(self) -> bool:
+        """Whether text after a special token gets the first word's space again (SentencePiece's `legacy`)."""
+        return self._prefix_after_marks
+
+    def _named(self, config: dict[str, Any], key: str) -> int | None:
+        named = config.get(key)
+        text = named.get("content") if isinstance(named, dict) else named
+        return None if text is None else self.special_ids.get(text, self._plain.token_to_id(text))
+
+
+def assemble(
+    parts: Sequence[Span], tokenizer: Tokenizer, picture_lengths: Sequence[int], image_token_id: int
+) -> Prompt:
+    """Spans -> ids, slots and mask.
+
+    Neighbouring text is tokenized in one piece, as if it had been written by one hand; it is cut only at special
+    tokens, at pictures, and where the supervised text begins or ends. So the ids of an open prompt are always the
+    beginning of the ids of the prompt with its answer.
+
+    Args:
+        parts: from `spans`.
+        tokenizer: the model's.
+        picture_lengths: what each picture costs, in tokens.
+        image_token_id: the placeholder that fills a slot.
+    """
+    ids: list[int] = []
+    supervised: list[bool] = []
+    slots: list[Slot] = []
+    pending: list[str] = []
+    pending_supervised = False
+    first = True
+
+    def put(new: Sequence[int], learned: bool) -> None:
+        ids.extend(new)
+        supervised.extend([learned] * len(new))
+
+    def settle() -> None:
+        nonlocal first
+        if pending:
+            put(tokenizer.encode("".join(pending), first=first), pending_supervised)
+            pending.clear()
+            first = False
+
+    if tokenizer.bos_id is not None:
+        put([tokenizer.bos_id], False)
+    for part in parts:
+        if isinstance(part, PictureSpan):
+            settle()
+            slots.append(Slot(len(ids), picture_lengths[part.index], part.index))
+            put([image_token_id] * picture_lengths[part.index], False)
+            first = True  # as the original: each text between pictures is tokenized on its own
+            continue
+        if part.supervised != pending_supervised:
+            settle()
+            pending_supervised = part.supervised
+        for piece in tokenizer.split_marks(part.text) if part.special else [part.text]:
+            if isinstance(piece, str):
+                pending.append(piece)
+            else:
+                settle()
+                put([piece], part.supervised)
+                first = tokenizer.prefix_after_marks
+    settle()
+    return Prompt(tuple(ids), tuple(slots), tuple(supervised))
+
+
+class Detokenizer:
+    """Ids one by one -> text that will not change any more.
+
+    A character whose bytes are spread over tokens is held back until it is whole. All pieces together are
+    `Tokenizer.decode` of all ids; bytes that never become a character show as U+FFFD.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, lead: str = "") -> None:
+        """Begin a stream.
+
+        Args:
+            tokenizer: whose ids they are.
+            lead: what the template lets an answer begin with (`Template.answer_lead`); dropped once, if it is there.
+        """
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._lead = lead or (" " if tokenizer.strips_space else "")
+
+    def push(self, token_id: int) -> str:
+        """The text that this token completes; "" while a character is unfinished."""
+        return self._without_lead(self._utf8.decode(self._tokenizer.token_bytes(token_id)))
+
+    def flush(self) -> str:
+        """What is left at the end."""
+        return self._without_lead(self._utf8.decode(b"", final=True))
+
+    def _without_lead(self, text: str) -> str:
+        if not text or not self._lead:
+            return text
+        lead, self._lead = self._lead, ""
+        return text.removeprefix(lead)
+
+
+def _plain_spec(spec: dict[str, Any], specials: set[str]) -> dict[str, Any]:
+    """The same vocabulary without the space before the first word, and with no merge that ends in a special token."""
+    normalizer = copy.deepcopy(spec.get("normalizer"))
+    pre_tokenizer = copy.deepcopy(spec.get("pre_tokenizer"))
+    for step in _steps(pre_tokenizer, "pretokenizers"):
+        if step["type"] == "Metaspace":
+            step.pop("add_prefix_space", None)
+            step["prepend_scheme"] = "never"
+        elif step["type"] == "ByteLevel":
+            step["add_prefix_space"] = False
+    model = dict(spec["model"])
+    if model.get("type", "BPE") != "BPE":
+        raise ValueError(f"its kind is {model['type']}, not BPE")
+    merges = model["merges"]  # "a b" in older files, ["a", "b"] in newer ones
+    model["merges"] = [m for m in merges if "".join(m.split(" ") if isinstance(m, str) else m) not in specials]
+    without = {"truncation": None, "padding": None, "normalizer": _without_prepend(normalizer)}
+    return spec | without | {"pre_tokenizer": pre_tokenizer, "model": model}
+
+
+def _without_prepend(normalizer: dict[str, Any] | None) -> dict[str, Any] | None:
+    if normalizer is None or normalizer["type"] == "Prepend":
+        return None
+    if normalizer["type"] == "Sequence":
+        normalizer["normalizers"] = [step for step in normalizer["normalizers"] if step["type"] != "Prepend"]
+    return normalizer
+
+
+def _prefix_rule(spec: dict[str, Any], config: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether the first text gets a space, and whether text after a special token gets one too.
+
+    tokenizer.json says so in three dialects; an explicit `legacy` in tokenizer_config.json decides the second.
+    """
+    prefix = after = False
+    if any(step["type"] == "Prepend" for step in _steps(spec.get("normalizer"), "normalizers")):
+        prefix = after = True
+    for step in _steps(spec.get("pre_tokenizer"), "pretokenizers"):
+        if step["type"] == "Metaspace":
+            scheme = step.get("prepend_scheme") or ("always" if step.get("add_prefix_space", True) else "never")
+            prefix, after = prefix or scheme != "never", after or scheme == "always"
+        elif step["type"] == "ByteLevel" and step.get("add_prefix_space"):
+            prefix = after = True
+    legacy = config.get("legacy")
+    return prefix, after if legacy is None else prefix and bool(legacy)
+
+
+def _decoder_strips(decoder: dict[str, Any] | None) -> bool:
+    return any(
+        step["type"] == "Strip" and step.get("content") == " " and step.get("start", 0) > 0
+        for step in _steps(decoder, "decoders")
+    )
+
+
+def _steps(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """The steps of a normalizer, pre-tokenizer or decoder, whether it is a sequence or a single one."""
+    if part is None:
+        return []
+    return list(part[key]) if part["type"] == "Sequence" else [part]
+
+
+def _token_bytes(spec: dict[str, Any], vocabulary: dict[str, int]) -> dict[int, bytes]:
+    """What each token of the vocabulary stands for."""
+    added = {token["id"]: token["content"] for token in spec.get("added_tokens") or ()}
+    kinds = {step["type"] for step in _steps(spec.get("decoder"), "decoders")}
+    byte_level = _byte_alphabet() if "ByteLevel" in kinds else None
+    table: dict[int, bytes] = {}
+    for token, token_id in vocabulary.items():
+        if token_id in added:
+            table[token_id] = added[token_id].encode()
+        elif byte_level is not None:
+            table[token_id] = b"".join(byte_level.get(character, character.encode()) for character in token)
+        elif match := _BYTE_TOKEN.fullmatch(token):
+            table[token_id] = bytes([int(match[1], 16)])
+        else:
+            table[token_id] = token.replace("▁", " ").encode()
+    return table
+
+
+def _byte_alphabet() -> dict[str, bytes]:
+    """The visible character that byte-level BPE writes for each byte (GPT-2's table: printable ones stay)."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    written = {byte: chr(byte) for byte in visible} | {byte: chr(256 + place) for place, byte in enumerate(hidden)}
+    return {character: bytes([byte]) for byte, character in written.items()}
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ModelError(f"{path} can not be read: {error.strerror}.", "Check its permissions.") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}.", "Download it again.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} is not a JSON object.", "Download it again.")
+    return value
