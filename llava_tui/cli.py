@@ -1,0 +1,111 @@
+"""The `llava` command: mounts its subcommands, and turns whatever ends one into an exit code.
+
+0 done · 1 the user's input, model or disk (one to three lines on stderr) · 2 usage · 130 Ctrl-C. A bug keeps its
+traceback and leaves a crash file. Must stay quick: nothing here imports torch, textual, PIL or a subcommand.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, ClassVar, NoReturn
+
+import typer
+from typer.main import get_command
+
+from llava_engine.errors import LlavaError
+from llava_tui.lazy_group import LazyGroup, Mount
+
+
+class LlavaGroup(LazyGroup):
+    """What `llava` can do, in the order in which its help shows it."""
+
+    mounts: ClassVar[dict[str, Mount]] = {
+        "chat": Mount("Talk", "llava_tui.chat", "Talk about pictures, full screen."),
+        "ask": Mount("Talk", "llava_tui.ask", "Ask one question, get the answer, for people and pipes."),
+        "train": Mount("Train", "training.cli", "Train a model: tiny, pretrain, finetune."),
+        "eval": Mount("Train", "training.evaluation.cli", "Measure a model."),
+        "doctor": Mount("Help", "llava_tui.doctor", "What this machine and this terminal can do, and why."),
+    }
+
+
+EXAMPLES = """\b
+Examples:
+  llava chat                                a conversation with the model that comes along
+  llava chat photo.jpg --model ~/llava-7b   about a picture, with a model of yours
+  llava ask -i photo.jpg -q "What is this?"
+  llava ask -i a.png -i b.png -q "What differs?" --json
+  curl -s https://example.org/a.png | llava ask -i - "What is this?"
+"""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"llava {version('llava')}")
+        raise typer.Exit()
+
+
+app = typer.Typer(
+    cls=LlavaGroup,
+    rich_markup_mode=None,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def llava(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Chat with pictures in your terminal.
+
+    Every command explains itself: llava COMMAND --help.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an answer may hold letters that this terminal's encoding lacks
+    try:
+        get_command(app).main(prog_name="llava")
+    except LlavaError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        from llava_tui.extras import missing_package
+
+        missing = missing_package(error.name)
+        if missing is None:
+            _crash(error)
+        _fail(missing)
+    except Exception as error:
+        _crash(error)
+    sys.exit(0)
+
+
+def _fail(error: LlavaError) -> NoReturn:
+    from llava_engine.conversation.plain_text import strip_control
+
+    lines = [line for line in (error.cause, error.remedy) if line]
+    typer.echo("llava: " + "\n".join(strip_control(line) for line in lines), err=True)
+    sys.exit(1)
+
+
+def _crash(error: Exception) -> NoReturn:
+    import traceback
+
+    from llava_tui.crash import write_report
+    from llava_tui.paths import user_paths
+
+    path = write_report(error, user_paths().state)
+    note = f"A report is in {path}" if path else "No report could be written."
+    typer.echo("".join(traceback.format_exception(error)), err=True)
+    typer.echo(f"This is a bug in llava. {note}", err=True)
+    sys.exit(1)
