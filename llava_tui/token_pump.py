@@ -6,11 +6,15 @@ is lost at the end, and whatever the engine raises arrives here. It knows no con
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from llava_engine.contract import Reply
+
+RATE_WINDOW_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Batch:
     Attributes:
         text: new text; may be empty.
         done: nothing will follow.
-        reply: with `done`, the engine's reply; None when it raised.
+        reply: with `done`, the engine's reply; None when it raised, or was cancelled before it began.
         error: with `done`, what the engine raised; None when it replied.
     """
 
@@ -45,27 +49,83 @@ class TokenPump:
         submit: Callable[[Callable[[], None]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        raise NotImplementedError
+        self._stream = stream
+        self._clock = clock
+        self._arrived: deque[tuple[float, str]] = deque()  # engine's thread appends, the taker's pops: both atomic
+        self._cancelled = threading.Event()
+        self._done = threading.Event()
+        self._reply: Reply | None = None
+        self._error: BaseException | None = None
+        self._began = clock()
+        self._first_at: float | None = None
+        self._recent: deque[float] = deque()  # arrival times inside the rate window
+        self._pieces = 0
+        self._delivered = False
+        submit(self._run)
 
     def take(self) -> Batch:
         """What came since the last call. After a batch with `done`, every further one is empty and done."""
-        raise NotImplementedError
+        done = self._done.is_set()  # asked before the deque is emptied: nothing is appended after it is set
+        texts = []
+        while self._arrived:
+            arrived_at, text = self._arrived.popleft()
+            texts.append(text)
+            self._recent.append(arrived_at)
+            if self._first_at is None:
+                self._first_at = arrived_at
+        self._pieces += len(texts)
+        if not done or self._delivered:
+            return Batch("".join(texts), done)
+        self._delivered = True
+        return Batch("".join(texts), done, self._reply, self._error)
 
     def cancel(self) -> None:
         """Ask the engine to end after the token it is at. What it said until then still arrives."""
-        raise NotImplementedError
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to end."""
+        return self._cancelled.is_set()
 
     @property
     def pieces(self) -> int:
-        """How many pieces have come so far."""
-        raise NotImplementedError
+        """How many pieces have been taken so far."""
+        return self._pieces
 
     @property
     def pieces_per_second(self) -> float | None:
-        """The rate over the last two seconds; None until two pieces have come."""
-        raise NotImplementedError
+        """The rate of the taken pieces over the last two seconds; None until two have come."""
+        if self._first_at is None:
+            return None
+        now = self._clock()
+        while self._recent and self._recent[0] < now - RATE_WINDOW_S:
+            self._recent.popleft()
+        if self._pieces < 2:
+            return None
+        since_first = now - self._first_at
+        if since_first > RATE_WINDOW_S:
+            return len(self._recent) / RATE_WINDOW_S
+        # The first piece is where the clock starts: n pieces are n - 1 intervals.
+        return (len(self._recent) - 1) / since_first if since_first > 0 else None
 
     @property
     def time_to_first_piece_s(self) -> float | None:
-        """From the start to the first piece; None until it has come."""
-        raise NotImplementedError
+        """From the start to the first piece, in seconds; None until it has been taken."""
+        return None if self._first_at is None else self._first_at - self._began
+
+    def _run(self) -> None:
+        try:
+            if self._cancelled.is_set():
+                return
+            for item in self._stream(self._cancelled.is_set):
+                if isinstance(item, Reply):
+                    self._reply = item
+                else:
+                    self._arrived.append((self._clock(), item))
+            if self._reply is None:
+                raise RuntimeError("the engine's stream ended without a Reply")
+        except BaseException as error:  # whatever it is, the taker must learn of it
+            self._error = error
+        finally:
+            self._done.set()

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from llava_engine.contract import (
-    EngineLike,
-    LoadProgress,
-    ModelCard,
-    Reply,
-    Sampling,
-    TokenCount,
-    never,
-)
+from llava_engine.contract import EngineLike, FinishReason, LoadProgress, ModelCard, Reply, Sampling, TokenCount, never
 from llava_engine.conversation.messages import Conversation
+from llava_engine.errors import ContextOverflowError
 
 Step = str | float | threading.Event | BaseException
 """A piece of text · seconds to wait · an event to wait for · what to raise at this point."""
@@ -33,6 +27,9 @@ FAKE_CARD = ModelCard(
     memory_bytes=4_000_000,
 )
 
+PATIENCE_S = 10.0
+"""An event that a test forgot to set fails the test instead of hanging it."""
+
 
 class FakeEngine:
     """A scripted `EngineLike`.
@@ -44,14 +41,19 @@ class FakeEngine:
     Attributes:
         conversations: what it was asked, call by call.
         samplings: how it was to sample, call by call.
+        threads: the threads that it was called on.
     """
 
     def __init__(self, *answers: Sequence[Step], card: ModelCard = FAKE_CARD) -> None:
-        raise NotImplementedError
+        self._answers = answers or (("Yes", "."),)
+        self._card = card
+        self.conversations: list[Conversation] = []
+        self.samplings: list[Sampling] = []
+        self.threads: set[int] = set()
 
     @property
     def card(self) -> ModelCard:
-        raise NotImplementedError
+        return self._card
 
     def stream(
         self,
@@ -61,15 +63,77 @@ class FakeEngine:
         cancelled: Callable[[], bool] = never,
     ) -> Iterator[str | Reply]:
         """The script of this call, then the Reply; one piece counts as one token."""
-        raise NotImplementedError
+        script = self._answers[min(len(self.conversations), len(self._answers) - 1)]
+        self.conversations.append(conversation)
+        self.samplings.append(sampling)
+        cost = self.count(conversation)
+        if cost.total > self._card.context_length:
+            raise ContextOverflowError(cost.total, self._card.context_length)
+        said: list[str] = []
+        finish_reason: FinishReason = "stop"
+        for step in script:
+            if isinstance(step, BaseException):
+                raise step
+            if isinstance(step, str):
+                if cancelled():
+                    finish_reason = "cancelled"
+                    break
+                said.append(step)
+                yield step
+            elif not _wait(step, cancelled):
+                finish_reason = "cancelled"
+                break
+        yield Reply(
+            text="".join(said),
+            token_ids=tuple(range(len(said))),
+            finish_reason=finish_reason,
+            prompt=" ".join(message.text for message in conversation.messages),
+            prompt_tokens=cost.total,
+            cached_tokens=0,
+            completion_tokens=len(said),
+            picture_tokens=cost.pictures,
+            time_to_first_token_s=0.25,
+            tokens_per_second=20.0,
+        )
 
     def count(self, conversation: Conversation) -> TokenCount:
         """One token a word, `card.picture_tokens` a picture."""
-        raise NotImplementedError
+        self.threads.add(threading.get_ident())
+        words = sum(len(message.text.split()) for message in conversation.messages)
+        pictures = tuple(self._card.picture_tokens for _ in conversation.pictures)
+        return TokenCount(words + sum(pictures), pictures)
 
 
 def fake_loader(
     engine: EngineLike, *steps: LoadProgress | threading.Event | BaseException
 ) -> Callable[[Callable[[LoadProgress], None]], EngineLike]:
     """A loader for `ChatSession.load`: tells progress, waits for events, raises; gives the engine at last."""
-    raise NotImplementedError
+
+    def load(on_progress: Callable[[LoadProgress], None]) -> EngineLike:
+        for step in steps:
+            if isinstance(step, BaseException):
+                raise step
+            if isinstance(step, LoadProgress):
+                on_progress(step)
+            else:
+                _wait(step, never)
+        return engine
+
+    return load
+
+
+def _wait(step: float | threading.Event, cancelled: Callable[[], bool]) -> bool:
+    """Wait for a time or an event; False when cancelled before."""
+    began = time.monotonic()
+    while not cancelled():
+        waited = time.monotonic() - began
+        if isinstance(step, threading.Event):
+            if step.wait(0.001):
+                return True
+            if waited > PATIENCE_S:
+                raise TimeoutError("the test never set the event that this answer waits for")
+        elif waited >= step:
+            return True
+        else:
+            time.sleep(min(0.001, step))
+    return False
