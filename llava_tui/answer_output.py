@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from llava_engine.contract import ModelCard, Reply
-from llava_engine.conversation.plain_text import strip_control
+from llava_engine.conversation.plain_text import ControlStripper
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
     from llava_engine.pictures.opening import Picture
 
-# What may be the beginning of a control sequence at the end of a text (ECMA-48: CSI; strings such as OSC; the others).
-UNFINISHED = re.compile(
-    r"(?:(?:\x1b\[|\x9b)[0-?]*[ -/]*|(?:\x1b[\]P^_X]|[\x9d\x90\x98\x9e\x9f])[^\x07\x9c]*|\x1b[ -/]*)\Z"
-)
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
@@ -47,27 +43,12 @@ class AnswerOutput(Protocol):
         ...
 
 
-class Cleaner:
-    """Strips control sequences from a text that comes in pieces, which may cut a sequence in two."""
-
-    def __init__(self) -> None:
-        self._held = ""
-
-    def feed(self, piece: str) -> str:
-        """The part that is safe to show now."""
-        text = self._held + piece
-        unfinished = UNFINISHED.search(text)
-        cut = unfinished.start() if unfinished else len(text)
-        self._held = text[cut:]
-        return strip_control(text[:cut])
-
-
 class PlainOutput:
     """The answer and nothing else, as it comes, with a line end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._cleaner = Cleaner()
+        self._stripper = ControlStripper()
         self._last = ""
 
     def __enter__(self) -> Self:
@@ -80,7 +61,7 @@ class PlainOutput:
             self._write("\n")
 
     def feed(self, piece: str) -> None:
-        text = self._cleaner.feed(piece)
+        text = self._stripper.push(piece)
         if text:
             self._write(text)
 
@@ -145,7 +126,7 @@ class MarkdownOutput:
         from rich.live import Live
 
         self._console = console or Console()
-        self._cleaner = Cleaner()
+        self._stripper = ControlStripper()
         self._block = ""
         self._blocks_shown = 0
         self._live = Live(
@@ -168,7 +149,7 @@ class MarkdownOutput:
         self._show(rest)
 
     def feed(self, piece: str) -> None:
-        self._block += self._cleaner.feed(piece)
+        self._block += self._stripper.push(piece)
         cut = whole_blocks(self._block)
         if cut:
             whole, self._block = self._block[:cut], self._block[cut:]

@@ -93,8 +93,8 @@ def main() -> NoReturn:
 def _fail(error: LlavaError) -> NoReturn:
     from llava_engine.conversation.plain_text import strip_control
 
-    lines = [line for line in (error.cause, error.remedy) if line]
-    typer.echo("llava: " + "\n".join(strip_control(line) for line in lines), err=True)
+    lines = [" ".join(strip_control(line).split()) for line in (error.cause, error.remedy)]
+    typer.echo("llava: " + "\n".join(line for line in lines if line), err=True)
     sys.exit(1)
 
 

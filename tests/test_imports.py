@@ -1,0 +1,170 @@
+"""The doors of the house that stay shut: who may import whom, and what no file may do."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.source import PACKAGES, calls, imported, python_files, tree
+
+HEAVY = ("torch", "transformers", "textual", "PIL")
+
+# Who must never import what: a file's path begins with the first, an imported module with one of the second.
+SHUT_DOORS = [
+    ("llava_engine/", ("llava_tui", "training", "transformers", "textual", "typer", "rich")),
+    ("llava_engine/conversation/", ("torch", "transformers", "llava_engine.model", "llava_engine.engine")),
+    ("llava_engine/pictures/opening.py", ("torch", "transformers", "llava_engine.model")),
+    ("training/", ("llava_tui", "textual")),
+    ("llava_tui/", ("transformers", "training")),
+    ("llava_tui/session.py", ("textual", "torch")),
+    ("llava_tui/token_pump.py", ("textual", "torch")),
+    ("llava_tui/store.py", ("textual", "torch")),
+]
+
+COMMAND_LINE = {
+    Path("llava_tui/ask.py"),
+    Path("llava_tui/chat.py"),
+    Path("llava_tui/cli.py"),
+    Path("llava_tui/doctor.py"),
+    Path("training/cli.py"),
+    Path("training/evaluation/cli.py"),
+}
+
+MODEL_NAMES = {"llava", "vicuna", "llama", "mpt", "mistral", "mixtral", "qwen", "v0", "v1", "v1.5", "v1.6", "lora"}
+
+OURS = python_files(*PACKAGES)
+
+
+@pytest.mark.parametrize(("room", "shut"), SHUT_DOORS, ids=lambda value: value if isinstance(value, str) else "")
+def test_no_door_between_rooms_is_opened(room: str, shut: tuple[str, ...]) -> None:
+    files = [path for path in OURS if path.as_posix().startswith(room)]
+    assert files, f"nothing is called {room} any more: change the table"
+    found = [
+        f"{path}:{line} imports {module}"
+        for path in files
+        for module, line in imported(path)
+        if any(module == name or module.startswith(f"{name}.") for name in shut)
+    ]
+    assert not found
+
+
+def test_nobody_asks_on_standard_input_or_prints_but_the_command_line() -> None:
+    found = [
+        f"{path}:{call.lineno} {name}()"
+        for path in OURS
+        for name, call in calls(path)
+        if name in {"input", "breakpoint"} or (name == "print" and path not in COMMAND_LINE)
+    ]
+    assert not found
+
+
+def test_nobody_names_a_device_where_it_is_used() -> None:
+    assert not [f"{path}:{call.lineno}" for path in OURS for name, call in calls(path) if name.endswith(".cuda")]
+
+
+def test_nothing_from_outside_is_run() -> None:
+    found = []
+    for path in OURS:
+        for name, call in calls(path):
+            keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+            true = {arg for arg, value in keywords.items() if isinstance(value, ast.Constant) and value.value is True}
+            if true & {"shell", "trust_remote_code"} or name in {
+                "eval",
+                "exec",
+                "os.system",
+                "pickle.load",
+                "pickle.loads",
+            }:
+                found.append(f"{path}:{call.lineno} {name}")
+            if name == "torch.load" and "weights_only" not in true:
+                found.append(f"{path}:{call.lineno} torch.load without weights_only=True")
+    assert not found
+
+
+def test_nobody_says_torch_dtype() -> None:
+    found = [
+        f"{path}:{call.lineno}"
+        for path in OURS
+        for _, call in calls(path)
+        if any(keyword.arg == "torch_dtype" for keyword in call.keywords)
+    ]
+    assert not found, "transformers 5 says dtype="
+
+
+def test_nothing_is_decided_by_a_name() -> None:
+    found = []
+    for path in OURS:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Compare) and any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
+                if isinstance(node.left, ast.Constant) and str(node.left.value).lower() in MODEL_NAMES:
+                    found.append(f"{path}:{node.lineno} asks whether {node.left.value!r} is in something")
+        for name, call in calls(path):
+            words = {str(arg.value).lower() for arg in call.args if isinstance(arg, ast.Constant)}
+            if name.endswith((".startswith", ".endswith", ".find")) and words & MODEL_NAMES:
+                found.append(f"{path}:{call.lineno} {name}({words})")
+    assert not found
+
+
+def test_no_error_is_passed_over_in_silence() -> None:
+    found = [
+        f"{path}:{node.lineno}"
+        for path in OURS
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or isinstance(node.body[0], ast.Pass))
+    ]
+    assert not found, "name what is expected; contextlib.suppress says that nothing needs doing"
+
+
+def test_there_is_no_global_state() -> None:
+    found = [f"{path}:{node.lineno}" for path in OURS for node in ast.walk(tree(path)) if isinstance(node, ast.Global)]
+    assert not found
+
+
+def test_every_file_says_what_it_is_for() -> None:
+    empty = [path for path in OURS if tree(path).body and not ast.get_docstring(tree(path))]
+    assert not empty
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import llava_engine", ("torch", "transformers", "textual", "PIL", "numpy")),
+        ("import llava_engine.conversation.tokenizer, llava_engine.pictures.opening", ("torch", "transformers")),
+        ("import llava_tui.session, llava_tui.token_pump, llava_tui.store", ("torch", "textual")),
+        ("import llava_tui.app", ("torch", "transformers")),
+        ("import training.cli, training.evaluation.cli", ("torch", "transformers", "textual")),
+    ],
+)
+def test_importing_stays_light(code: str, absent: tuple[str, ...]) -> None:
+    assert not _loaded(code, absent)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "--version",
+        "ask --help",
+        "chat --help",
+        "doctor --help",
+        "train --help",
+        "eval --help",
+        "--show-completion",
+    ],
+)
+def test_help_imports_nothing_heavy(command: str) -> None:
+    code = f"import sys; sys.argv = ['llava', *{command.split()!r}]\nimport llava_tui.cli\n"
+    code += "try: llava_tui.cli.main()\nexcept SystemExit as end: assert not end.code, end.code"
+    assert not _loaded(code, HEAVY)
+
+
+def _loaded(code: str, names: tuple[str, ...]) -> set[str]:
+    """Which of these modules a fresh interpreter has after running the code."""
+    code += f"\nimport sys; print('LOADED', *set({names!r}) & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
