@@ -1,0 +1,35 @@
+"""Plain tensors in one safetensors file, written to a temporary name first; read back strictly.
+
+For what is no checkpoint of its own: a tower between two stages, heads that are thrown away in the end.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from llava_engine.errors import DataError, StorageError
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors by name. Raises `StorageError` when there is no space or no permission."""
+    part = path.with_name(path.name + ".part")
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
+        part.replace(path)
+    except (OSError, SafetensorError) as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"{path} can not be written: {error}.") from error
+
+
+def read_into(module: nn.Module, path: Path) -> None:
+    """Fill a module from a file, every tensor of both. Raises `DataError` when the file is missing or does not fit."""
+    try:
+        module.load_state_dict(load_file(path))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing.", "Run the stage before this one first.") from error
+    except (SafetensorError, RuntimeError) as error:
+        raise DataError(f"{path} does not fit this model: {str(error).splitlines()[0]}") from error
