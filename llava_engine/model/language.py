@@ -40,8 +40,8 @@ class LanguageModel(nn.Module):
             self.lm_head.weight = self.embed_tokens.weight
 
     def embed(self, ids: Tensor) -> Tensor:
-        """(B, T) ids -> (B, T, hidden_size)."""
-        return self.embed_tokens(ids)  # type: ignore[no-any-return]
+        """(B, T) ids -> (B, T, hidden_size) in the dtype of the norms, which the residual stream keeps."""
+        return self.embed_tokens(ids).to(self.norm.weight.dtype)  # type: ignore[no-any-return]
 
     def forward(
         self,
@@ -183,9 +183,11 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tens
         scores = (grouped * dim**-0.5) @ keys  # (B, kv_heads, group, S)
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))  # (B, 1, 1, S) broadcasts over the group
-        return (scores.float().softmax(-1).to(q.dtype) @ values).reshape(batch, heads, 1, dim)
+        weights: Tensor = scores.float().softmax(-1).to(q.dtype)
+        return (weights @ values).reshape(batch, heads, 1, dim)
     if mask is None and size != count:
         mask = torch.ones(count, size, dtype=torch.bool, device=q.device).tril(size - count)
-    return F.scaled_dot_product_attention(
+    attended: Tensor = F.scaled_dot_product_attention(
         q, keys.transpose(-1, -2), values, attn_mask=mask, is_causal=mask is None, enable_gqa=heads != kv_heads
     )
+    return attended

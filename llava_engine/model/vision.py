@@ -41,7 +41,7 @@ class VisionTower(nn.Module):
         grid = self.config.grid
         pixels = pixels[..., : grid * patch, : grid * patch].to(self.patch_embedding.dtype)
         # A convolution whose stride is its kernel is one product over flattened patches.
-        x = pixels.reshape(-1, 3, grid, patch, grid, patch)
+        x: Tensor = pixels.reshape(-1, 3, grid, patch, grid, patch)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (B, g², 3·p·p)
         x = F.linear(x, self.patch_embedding.view(width, -1))  # (B, g², width)
         x = torch.cat([self.class_embedding.expand(len(x), 1, -1).to(x.dtype), x], dim=1)  # (B, 1 + g², width)

@@ -1,0 +1,130 @@
+"""The tensor files of a checkpoint folder, safely: names and shapes first, tensors one at a time.
+
+Reads safetensors (one file or shards with an index) and `.bin` files by torch's weights-only unpickler, which builds
+tensors and runs no code. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from llava_engine.errors import ModelError
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor is, and its shape."""
+
+    file: Path
+    shape: tuple[int, ...]
+
+
+class TensorFiles:
+    """All tensors of a folder, by name.
+
+    Raises:
+        ModelError: there are no weight files, one is missing, truncated, or holds something other than tensors.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._opened: dict[Path, Any] = {}
+        self.tensors: dict[str, StoredTensor] = {}
+        for file in _weight_files(folder):
+            for name, shape in self._shapes(file):
+                if name in self.tensors:
+                    raise ModelError(
+                        f"{folder.name}: tensor {name} is in {self.tensors[name].file.name} and in {file.name}."
+                    )
+                self.tensors[name] = StoredTensor(file, shape)
+
+    def read(self, name: str) -> Tensor:
+        """One tensor, as stored."""
+        file = self.tensors[name].file
+        opened = self._open(file)
+        if isinstance(opened, Mapping):
+            return opened[name]  # type: ignore[no-any-return]
+        return opened.get_tensor(name)  # type: ignore[no-any-return]
+
+    def _shapes(self, file: Path) -> list[tuple[str, tuple[int, ...]]]:
+        opened = self._open(file)
+        if isinstance(opened, Mapping):
+            return [(name, tuple(tensor.shape)) for name, tensor in opened.items()]
+        return [(name, tuple(opened.get_slice(name).get_shape())) for name in opened.keys()]  # noqa: SIM118
+
+    def _open(self, file: Path) -> Any:
+        if file not in self._opened:
+            self._opened[file] = _open_safetensors(file) if file.suffix == ".safetensors" else _open_bin(file)
+        return self._opened[file]
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file of a checkpoint.
+
+    Raises:
+        ModelError: it is missing, not readable, not JSON, or not an object.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{file.parent} has no {file.name}.", "Is this a model folder? It needs a config.json."
+        ) from None
+    except OSError as error:
+        raise ModelError(f"{file} can not be read: {error.strerror}.") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ModelError(f"{file} is not valid JSON: {error}.", "Download or copy the file again.") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{file} holds {type(value).__name__}, not an object.", "Download or copy the file again.")
+    return value
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
+        if (folder / index).exists():
+            table = read_json(folder / index).get("weight_map")
+            if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+                raise ModelError(f"{folder / index} has no weight_map.", "Download or copy the file again.")
+            names = sorted(set(table.values()))
+            for name in names:
+                if Path(name).name != name:
+                    raise ModelError(f"{folder / index} names a file outside its folder: {name}.")
+                if not (folder / name).is_file():
+                    raise ModelError(f"{folder} lacks {name}, which its index names.", "Download or copy it again.")
+            return [folder / name for name in names]
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return [folder / name]
+    raise ModelError(f"{folder} has no weights.", "It needs model.safetensors or pytorch_model.bin, or their shards.")
+
+
+def _open_safetensors(file: Path) -> Any:
+    try:
+        return safe_open(file, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{file} is not a whole safetensors file: {error}.", "Download or copy it again.") from None
+
+
+def _open_bin(file: Path) -> Mapping[str, Tensor]:
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError:
+        raise ModelError(
+            f"{file} holds more than tensors and could run code; it was not loaded.",
+            "Use weights from a source you trust, in safetensors form.",
+        ) from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{file} is not a whole weight file: {first}", "Download or copy it again.") from None
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"{file} is not a table of tensors.", "Give a folder that holds a model's state dict.")
+    return content

@@ -1,0 +1,99 @@
+"""A `LlavaModel` -> a checkpoint folder in the Hugging Face LLaVA layout, all at once or not at all.
+
+The folder is written under a temporary name beside its place and renamed when it is whole. Tokenizer and picture
+settings are files that belong to the model and are copied as they are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from llava_engine.checkpoints import keys
+from llava_engine.errors import StorageError
+from llava_engine.model.llava import LlavaModel
+
+# What stands in a checkpoint beside config and weights, and is the same before and after training.
+COMPANIONS = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+)
+
+
+def save_checkpoint(
+    model: LlavaModel, folder: Path, *, companions: Path | None = None, dtype: torch.dtype = torch.bfloat16
+) -> None:
+    """Write a model as transformers' `LlavaForConditionalGeneration` and our own loader read it.
+
+    Args:
+        model: one with plain parameters (built for training, not for inference).
+        folder: the new folder; an old one of this name is replaced at the very end.
+        companions: a folder whose tokenizer and picture settings are copied along.
+        dtype: what the weights are stored in.
+
+    Raises:
+        StorageError: no space, no permission.
+    """
+    with replaced_folder(folder) as draft:
+        save_file(stored_tensors(model, dtype), str(draft / "model.safetensors"), metadata={"format": "pt"})
+        config = {**model.config.to_hf(), "dtype": str(dtype).removeprefix("torch.")}
+        (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        for name in COMPANIONS if companions else ():
+            if companions and (companions / name).is_file():
+                shutil.copy2(companions / name, draft / name)
+
+
+def stored_tensors(model: LlavaModel, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The model's tensors under their names on disk, stacked ones taken apart."""
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():  # a tied head is listed once, as the embeddings
+        names = keys.sources(name)
+        split = keys.rows(model.config, name) or (parameter.shape[0],)
+        for stored, part in zip(names, torch.split(parameter.detach(), list(split)), strict=True):
+            tensors[stored] = part.to(device="cpu", dtype=dtype).contiguous().clone()
+    return tensors
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the place of `folder` when the block ends well, and is removed when it does not.
+
+    Raises:
+        StorageError: no space, no permission.
+    """
+    draft: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        draft.chmod(0o755)
+        yield draft
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+            folder.rename(old)
+            draft.rename(folder)
+            shutil.rmtree(old)
+        else:
+            draft.rename(folder)
+    except OSError as error:
+        raise StorageError(
+            f"{folder} can not be written: {error.strerror or error}.", "Choose another folder."
+        ) from error
+    finally:
+        if draft is not None and draft.exists():
+            shutil.rmtree(draft, ignore_errors=True)

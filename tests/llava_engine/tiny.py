@@ -1,0 +1,76 @@
+"""Tiny random LLaVA models of several shapes, and transformers' model of the same weights as the oracle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from llava_engine.checkpoints.save import save_checkpoint
+from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
+from llava_engine.model.llava import LlavaModel
+
+IMAGE_TOKEN = 99
+
+TINY = LlavaConfig(
+    vision=VisionConfig(
+        image_size=56,
+        patch_size=14,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+    ),
+    language=LanguageConfig(
+        vocab_size=100,
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=12,
+        max_position_embeddings=512,
+    ),
+    image_token_id=IMAGE_TOKEN,
+)
+
+SHAPES = {
+    "grouped heads": TINY,
+    "tied head, last layer, gelu": replace(
+        TINY,
+        vision=replace(TINY.vision, hidden_act="gelu", image_size=84),
+        language=replace(TINY.language, tie_word_embeddings=True, num_key_value_heads=4),
+        vision_feature_layer=-1,
+    ),
+    "class token kept": replace(TINY, keep_class_token=True),
+}
+
+
+def random_model(config: LlavaConfig, seed: int = 0) -> LlavaModel:
+    """A model whose weights are drawn wide enough that its logits differ clearly from token to token."""
+    model = LlavaModel(config)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            norm = "norm" in name and name.endswith("weight")
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(1 + 0.1 * noise if norm else noise * (0.5 if "embed" in name else 0.15))
+    return model.eval()
+
+
+def oracle(folder: Path) -> Any:
+    """transformers' `LlavaForConditionalGeneration` from a folder, with nothing missing and nothing left over."""
+    from transformers import LlavaForConditionalGeneration
+
+    model, info = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"], info
+    return model.eval()
+
+
+def saved(config: LlavaConfig, folder: Path, seed: int = 0) -> LlavaModel:
+    """A random model, also written to `folder` in float32."""
+    model = random_model(config, seed)
+    save_checkpoint(model, folder, dtype=torch.float32)
+    return model
