@@ -18,6 +18,7 @@ from llava_engine.conversation.plain_text import ControlStripper
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segment
     from rich.text import Text
 
     from llava_engine.pictures.opening import Picture
@@ -160,12 +161,19 @@ class MarkdownOutput:
 
     def _show(self, text: str) -> None:
         from rich.markdown import Markdown
+        from rich.segment import Segment, Segments
 
-        if not text.strip():
+        # Rich puts an empty line before some blocks; here one stands before all but the first.
+        lines = self._console.render_lines(Markdown(text), pad=False)
+        while lines and not _has_ink(lines[0]):
+            del lines[0]
+        while lines and not _has_ink(lines[-1]):
+            del lines[-1]
+        if not lines:
             return
         if self._blocks_shown:
             self._console.print()
-        self._console.print(Markdown(text))
+        self._console.print(Segments([part for line in lines for part in (*line, Segment.line())]), end="")
         self._blocks_shown += 1
 
     def _tail(self) -> Text:
@@ -174,6 +182,10 @@ class MarkdownOutput:
 
         lines = Text(self._block.strip("\n")).wrap(self._console, self._console.width)
         return Text("\n").join(lines[-max(1, self._console.height - 2) :])
+
+
+def _has_ink(line: list[Segment]) -> bool:
+    return any(segment.text.strip() for segment in line)
 
 
 def is_dumb_terminal() -> bool:

@@ -36,6 +36,8 @@ COMMAND_LINE = {
 
 MODEL_NAMES = {"llava", "vicuna", "llama", "mpt", "mistral", "mixtral", "qwen", "v0", "v1", "v1.5", "v1.6", "lora"}
 
+RUNS_STRANGERS_CODE = {"eval", "exec", "os.system", "pickle.load", "pickle.loads"}
+
 OURS = python_files(*PACKAGES)
 
 
@@ -99,9 +101,11 @@ def test_nothing_is_decided_by_a_name() -> None:
     found = []
     for path in OURS:
         for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Compare) and any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
-                if isinstance(node.left, ast.Constant) and str(node.left.value).lower() in MODEL_NAMES:
-                    found.append(f"{path}:{node.lineno} asks whether {node.left.value!r} is in something")
+            if not (isinstance(node, ast.Compare) and isinstance(node.left, ast.Constant)):
+                continue
+            asks_in = any(isinstance(operator, ast.In | ast.NotIn) for operator in node.ops)
+            if asks_in and str(node.left.value).lower() in MODEL_NAMES:
+                found.append(f"{path}:{node.lineno} asks whether {node.left.value!r} is in something")
         for name, call in calls(path):
             words = {str(arg.value).lower() for arg in call.args if isinstance(arg, ast.Constant)}
             if name.endswith((".startswith", ".endswith", ".find")) and words & MODEL_NAMES:
