@@ -16,6 +16,7 @@ import typer
 
 from llava_engine.contract import EngineLike, Reply, Sampling
 from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.errors import ConversationError
 from llava_tui import options
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 DESCRIBE = "Describe this picture."
 DESCRIBE_MANY = "Describe these pictures."
-LARGEST_PICTURE = 50 * 2**20  # bytes; one more is read, so that the picture's own check can say it is too large
 
 app = typer.Typer()
 
@@ -40,7 +40,7 @@ Examples:
 """
 )
 def ask(
-    words: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="The question.", show_default=False)] = None,
+    words: Annotated[str | None, typer.Argument(metavar="QUERY", help="The question.")] = None,
     images: Annotated[
         list[str] | None,
         typer.Option("--image", "-i", metavar="FILE|URL|-", help="A picture; may be given again. - is standard input."),
@@ -95,8 +95,8 @@ def _question(words: str | None, query: str | None, sources: list[str]) -> str:
     if sources.count("-") > 1:
         raise typer.BadParameter("only one picture can come from standard input", param_hint="--image")
     text = words if words is not None else query
-    if text is None and "-" not in sources and not sys.stdin.isatty():
-        text = sys.stdin.read()
+    if text is None and "-" not in sources and sys.stdin and not sys.stdin.isatty():
+        text = _read_text()
     if text is not None and text.strip():
         return text.strip()
     if sources:
@@ -104,11 +104,21 @@ def _question(words: str | None, query: str | None, sources: list[str]) -> str:
     raise typer.BadParameter("there is no question: llava ask -i PICTURE -q QUESTION")
 
 
+def _read_text() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ConversationError(
+            "Standard input is not text.", "If it is a picture, say so: llava ask -i - -q QUESTION"
+        ) from error
+
+
 def _open(source: str) -> Picture:
-    from llava_engine.pictures.opening import open_picture
+    from llava_engine.pictures.opening import MAX_BYTES, open_picture
 
     if source == "-":
-        return open_picture(sys.stdin.buffer.read(LARGEST_PICTURE + 1), name="standard input")
+        # One byte more than is allowed, so that the picture's own check can refuse it.
+        return open_picture(sys.stdin.buffer.read(MAX_BYTES + 1), name="standard input")
     return open_picture(source)
 
 

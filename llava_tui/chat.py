@@ -32,7 +32,7 @@ Examples:
 def chat(
     pictures: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PICTURE]...", help="Files or URLs to begin with.", show_default=False),
+        typer.Argument(metavar="PICTURE", help="Files or URLs to begin with.", show_default=False),
     ] = None,
     model: options.Model = None,
     continued: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,

@@ -6,13 +6,15 @@ traceback and leaves a crash file. Must stay quick: nothing here imports torch, 
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Annotated, ClassVar, NoReturn
 
 import typer
 from typer.main import get_command
 
-from llava_engine.errors import LlavaError
+from llava_engine.errors import LlavaError, StorageError
 from llava_tui.lazy_group import LazyGroup, Mount
 
 
@@ -38,6 +40,10 @@ Examples:
 """
 
 
+# How a disk says no: it is full, over quota, read-only, or not ours.
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
@@ -50,7 +56,7 @@ app = typer.Typer(
     cls=LlavaGroup,
     rich_markup_mode=None,
     epilog=EXAMPLES,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 
@@ -85,9 +91,20 @@ def main() -> NoReturn:
         if missing is None:
             _crash(error)
         _fail(missing)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            _crash(error)
+        _let_go_of_output()
+        where = f" to {error.filename}" if error.filename else ""
+        _fail(StorageError(f"Writing{where} failed: {error.strerror}.", "Free some space, or write somewhere else."))
     except Exception as error:
         _crash(error)
     sys.exit(0)
+
+
+def _let_go_of_output() -> None:
+    """What could not be written would be tried again at exit, and complained about; it goes nowhere instead."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _fail(error: LlavaError) -> NoReturn:

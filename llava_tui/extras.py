@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
 
 from llava_engine.errors import LlavaError
 
@@ -33,7 +34,7 @@ class Need:
 
 
 def needs() -> list[Need]:
-    """Every package that this install or one of its extras names, base first."""
+    """Every package that this install or one of its extras names: the base first, what developers need last."""
     found = []
     for line in requires("llava") or []:
         requirement, _, marker = line.partition(";")
@@ -41,7 +42,7 @@ def needs() -> list[Need]:
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
         if name:
             found.append(Need(name[0], extra[1] if extra else "", _installed(name[0])))
-    return sorted(found, key=lambda need: need.extra)
+    return sorted(found, key=lambda need: (need.extra in {"test", "dev"}, need.extra))
 
 
 def pip_line(extra: str) -> str:
@@ -50,12 +51,12 @@ def pip_line(extra: str) -> str:
 
 
 def missing_package(module: str | None) -> MissingPackageError | None:
-    """The error for a module that was not found; None when no extra of ours would bring it (then it is a bug)."""
+    """The error for a module that was not found; None when it is no package that we name (then it is a bug)."""
     top = (module or "").partition(".")[0]
-    extras = [need.extra for need in needs() if _normal(need.package) == _normal(top) and need.installed is None]
-    if not extras:
+    wanted = [need.extra for need in needs() if _normal(need.package) == _normal(top)]
+    if not wanted or find_spec(top) is not None:
         return None
-    return MissingPackageError(f"This needs {top}, which is not installed.", f"Install it with: {pip_line(extras[0])}")
+    return MissingPackageError(f"This needs {top}, which is not installed.", f"Install it with: {pip_line(wanted[0])}")
 
 
 def _normal(name: str) -> str:

@@ -46,7 +46,7 @@ class LazyGroup(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and name in self.mounts:
             command = get_command(_app(self.mounts[name].module))
-            _make_plain(command)
+            _fit_in(command)
         return name, command, rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -68,8 +68,9 @@ def _app(module: str) -> typer.Typer:
     return app
 
 
-def _make_plain(command: Any) -> None:
-    """One look for all help: plain text, the same in a pipe and on a terminal."""
+def _fit_in(command: Any) -> None:
+    """One look for all help: plain text, the same in a pipe and on a terminal. Completion is installed by the root."""
     command.rich_markup_mode = None
+    command.params = [param for param in command.params if param.name not in {"install_completion", "show_completion"}]
     for child in getattr(command, "commands", {}).values():
-        _make_plain(child)
+        _fit_in(child)

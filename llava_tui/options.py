@@ -16,15 +16,16 @@ def _finite(value: float) -> float:
 
 Model = Annotated[
     str | None,
+    typer.Option("--model", "-m", metavar="FOLDER", help="A model in the Hugging Face LLaVA layout; else the tiny one."),
+]
+System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system text, in place of the model's.")]
+Temperature = Annotated[
+    float,
     typer.Option(
-        "--model", "-m", metavar="FOLDER", help="A model in the Hugging Face LLaVA layout; else the tiny one."
+        "--temperature", metavar="T", min=0, callback=_finite, help="0 always says the likeliest; higher is freer."
     ),
 ]
-System = Annotated[
-    str | None, typer.Option("--system", metavar="TEXT", help="The system text, in place of the model's.")
+MaxNewTokens = Annotated[
+    int, typer.Option("--max-new-tokens", metavar="N", min=1, help="An answer ends here at the latest.")
 ]
-Temperature = Annotated[
-    float, typer.Option("--temperature", min=0, callback=_finite, help="0 always says the likeliest; higher is freer.")
-]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="An answer ends here at the latest.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="The same seed gives the same text.", show_default=False)]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="The same seed gives the same text.")]

@@ -1,0 +1,107 @@
+"""The `llava` command as a whole: its help, its exit codes, its completion."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from llava_tui.cli import LlavaGroup
+
+
+def llava(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, in a pipe, with nothing on standard input."""
+    code = f"import sys; sys.argv = ['llava', *{list(arguments)!r}]\nfrom llava_tui.cli import main\nmain()"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | environment,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_names_every_command_and_shows_examples(arguments: tuple[str, ...]) -> None:
+    done = llava(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name, mount in LlavaGroup.mounts.items():
+        assert f"  {name}" in done.stdout
+        assert f"{mount.section}:" in done.stdout
+    assert "llava ask -i photo.jpg" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("name", LlavaGroup.mounts)
+def test_every_command_explains_itself(name: str) -> None:
+    done = llava(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Usage: llava {name}" in done.stdout
+
+
+def test_version() -> None:
+    assert llava("--version").stdout == f"llava {version('llava')}\n"
+
+
+@pytest.mark.parametrize("arguments", [("aks",), ("--nonsense",), ("ask", "--nonsense")], ids=" ".join)
+def test_a_wrong_command_line_is_2(arguments: tuple[str, ...]) -> None:
+    done = llava(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_typing_slip_is_understood() -> None:
+    assert "ask" in llava("aks").stderr.splitlines()[-1]
+
+
+def test_chat_without_a_terminal_says_what_to_use() -> None:
+    done = llava("chat")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "llava ask" in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("llava d", "doctor"), ("llava ask --te", "--temperature"), ("llava chat --con", "--continue")],
+)
+def test_the_shell_completes(typed: str, offered: str) -> None:
+    done = llava(_LLAVA_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
+    assert done.stdout.split() == [offered]
+
+
+def test_a_missing_extra_is_one_line_with_its_pip_command() -> None:
+    code = (
+        "import sys; sys.modules['transformers'] = None\n"  # as if it were not installed
+        "import llava_tui.doctor, llava_tui.cli\n"
+        "def examine(): import transformers\n"
+        "llava_tui.doctor.examine = examine\n"
+        "sys.argv = ['llava', 'doctor']; llava_tui.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "pip install -c constraints.txt '.[train]'" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_is_said_in_a_line_or_two() -> None:
+    code = "import sys; sys.argv = ['llava', '--help']\nfrom llava_tui.cli import main\nmain()"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert len(done.stderr.splitlines()) <= 3
+
+
+def test_a_reader_who_goes_away_is_no_error() -> None:
+    code = "import sys; sys.argv = ['llava', '--help']\nfrom llava_tui.cli import main\nmain()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
