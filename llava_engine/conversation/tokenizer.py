@@ -1,7 +1,7 @@
 """Spans -> token ids, picture slots and the supervised mask, in the one place where these are made; and ids -> text.
 
-In: tokenizer.json and tokenizer_config.json as Hugging Face folders have them (BPE: the Llama kind with "▁" and byte
-fallback, or the byte-level kind). Knows no template, no torch, no transformers.
+In: a model folder's tokenizer files (BPE: the Llama kind with "▁" and byte fallback, or the byte-level kind). Knows
+no template, no torch, no transformers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import tokenizers
 
+from llava_engine.conversation.sentencepiece import tokenizer_spec
 from llava_engine.conversation.spans import PictureSpan, Span
 from llava_engine.errors import ModelError
 
@@ -84,28 +85,34 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Tokenizer:
-        """Read a model folder's tokenizer.
+        """Read a model folder's tokenizer: tokenizer.json, or else the original's tokenizer.model.
 
         Raises:
-            ModelError: tokenizer.json is missing, broken, or of a kind that we do not read.
+            ModelError: both are missing, or what is there is broken or of a kind that we do not read.
         """
         folder = Path(folder)
-        spec = _read_json(folder / "tokenizer.json")
-        if spec is None:
-            raise ModelError(
-                f"The model folder {folder} has no tokenizer.json.",
-                "Take the folder of a model in the Hugging Face layout, complete.",
-            )
         names = _read_json(folder / "special_tokens_map.json") or {}
         config = names | (_read_json(folder / "tokenizer_config.json") or {})
+        spec = _read_json(folder / "tokenizer.json")
+        source = folder / ("tokenizer.model" if spec is None else "tokenizer.json")
         try:
+            if spec is None:
+                added = _read_json(folder / "added_tokens.json") or {}
+                config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"} | config
+                # A folder that does not say is from before the question arose: June 2023, and so legacy.
+                spec = tokenizer_spec(source.read_bytes(), added, legacy=bool(config.get("legacy", True)))
             return cls(spec, config)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"{folder / 'tokenizer.json'} is not a tokenizer that we can read: {error}") from error
+        except FileNotFoundError as error:
+            raise ModelError(
+                f"The model folder {folder} has no tokenizer.json and no tokenizer.model.",
+                "Take the folder of a model complete.",
+            ) from error
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"{source} is not a tokenizer that we can read: {error}.", "Download it again.") from error
         except Exception as error:
             if type(error) is not Exception:  # the tokenizers library raises bare Exceptions for broken files
                 raise
-            raise ModelError(f"{folder / 'tokenizer.json'} is broken: {error}", "Download it again.") from error
+            raise ModelError(f"{source} is broken: {error}.", "Download it again.") from error
 
     def encode(self, text: str, *, first: bool) -> list[int]:
         """Plain text -> ids, no begin token. Special tokens' texts are ordinary letters here.

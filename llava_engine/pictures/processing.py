@@ -135,6 +135,8 @@ def _geometry(config: Mapping[str, Any]) -> tuple[Mode, tuple[int, int], int]:
     """Mode, size of the result (height, width), and the shorter side after resizing."""
     size = config.get("size", {"shortest_edge": 224})
     resize_to = size if isinstance(size, int) else size.get("shortest_edge")
+    if config.get("resample", _BICUBIC) not in range(6):
+        raise ValueError(f"resample is {config['resample']}")
     if resize_to is None:
         if config.get("do_pad"):
             raise ValueError("do_pad without a shortest_edge")
