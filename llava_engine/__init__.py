@@ -1,7 +1,104 @@
-"""LLaVA: load a model, chat about pictures. Importing this imports no torch.
+"""LLaVA in Python: load a model, chat about pictures. Importing this imports no torch and no Pillow.
 
->>> import llava_engine
->>> engine = llava_engine.load()
->>> chat = engine.chat()
->>> for piece in chat.send("What is in this picture?", pictures=["cat.jpg"]): print(piece, end="")
+import llava_engine
+
+engine = llava_engine.load()
+chat = engine.chat()
+for piece in chat.send("What is in this picture?", pictures=["cat.jpg"]):
+    print(piece, end="")
 """
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from llava_engine.contract import EngineLike, LoadProgress, ModelCard, Reply, Sampling, TokenCount
+from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.errors import (
+    ContextOverflowError,
+    ConversationError,
+    DataError,
+    DeviceError,
+    LlavaError,
+    ModelError,
+    PictureError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from llava_engine.chat import Chat
+    from llava_engine.engine import Engine
+    from llava_engine.pictures.opening import Picture, open_picture
+
+__all__ = [
+    "Chat",
+    "ContextOverflowError",
+    "Conversation",
+    "ConversationError",
+    "DataError",
+    "DeviceError",
+    "Engine",
+    "EngineLike",
+    "LlavaError",
+    "LoadProgress",
+    "Message",
+    "ModelCard",
+    "ModelError",
+    "Picture",
+    "PictureError",
+    "Reply",
+    "Sampling",
+    "StorageError",
+    "TokenCount",
+    "load",
+    "open_picture",
+]
+
+_LAZY = {
+    "Chat": "llava_engine.chat",
+    "Engine": "llava_engine.engine",
+    "Picture": "llava_engine.pictures.opening",
+    "open_picture": "llava_engine.pictures.opening",
+}
+
+
+def load(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str = "none",
+    on_progress: Callable[[LoadProgress], None] | None = None,
+) -> Engine:
+    """Load a model.
+
+    Args:
+        model: a folder in the Hugging Face LLaVA layout; None is the tiny model that comes with the package.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        quantize: "none" or "int8".
+        on_progress: told what is being loaded and how far it is.
+
+    Raises:
+        ModelError: the folder is missing, broken or of another kind.
+        DeviceError: this machine lacks the device, dtype or quantization.
+    """
+    from llava_engine.checkpoints.catalog import find
+
+    folder = find(model)
+    if on_progress:
+        on_progress(LoadProgress("importing torch", 0, 0))
+    from llava_engine.engine import Engine
+
+    return Engine.load(folder, device=device, dtype=dtype, quantize=quantize, on_progress=on_progress)
+
+
+def __getattr__(name: str) -> Any:
+    """Import the heavier parts of the public face when they are first asked for."""
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

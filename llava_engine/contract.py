@@ -49,6 +49,9 @@ class Sampling:
             raise ValueError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
 
 
+GREEDY = Sampling()
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """What is true of a loaded model.
@@ -140,7 +143,7 @@ class EngineLike(Protocol):
     def stream(
         self,
         conversation: Conversation,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = GREEDY,
         *,
         cancelled: Callable[[], bool] = never,
     ) -> Iterator[str | Reply]:

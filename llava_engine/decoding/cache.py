@@ -39,8 +39,8 @@ class KeyValueCache:
 
     @property
     def length(self) -> int:
-        """Positions held."""
-        return self.layers[0].length
+        """Positions held by every layer: the last one is written last, also when a run breaks off half-way."""
+        return self.layers[-1].length
 
     def crop(self, length: int) -> None:
         """Forget everything from position `length` on."""
@@ -107,6 +107,10 @@ class FeatureCache:
         if features is not None:
             self._features.move_to_end(sha256)
         return features
+
+    def make_room(self, count: int) -> None:
+        """Hold at least this many from now on, so that all pictures of one prompt stay while it is read."""
+        self._capacity = max(self._capacity, count)
 
     def put(self, sha256: str, features: Tensor) -> None:
         """Keep a picture's features."""

@@ -40,7 +40,7 @@ def penalized(logits: Tensor, seen: Sequence[int], penalty: float) -> Tensor:
 
 
 def filtered(logits: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Set all logits but the likeliest to -inf: at most top_k, and the fewest that reach top_p (Holtzman et al. 2020)."""
+    """Set all logits to -inf but top_k at most, and the fewest that reach top_p (Holtzman et al. 2020)."""
     if top_k and top_k < len(logits):
         logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
     if top_p < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
 from llava_engine.model.llava import LlavaModel
 
-IMAGE_TOKEN = 99
+IMAGE_TOKEN = 3
+SPECIALS = ["<unk>", "<s>", "</s>", "<image>"]
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ .,:?!'-"
 
 TINY = LlavaConfig(
     vision=VisionConfig(
@@ -24,7 +27,7 @@ TINY = LlavaConfig(
         num_attention_heads=4,
     ),
     language=LanguageConfig(
-        vocab_size=100,
+        vocab_size=400,
         hidden_size=48,
         intermediate_size=64,
         num_hidden_layers=3,
@@ -74,3 +77,56 @@ def saved(config: LlavaConfig, folder: Path, seed: int = 0) -> LlavaModel:
     model = random_model(config, seed)
     save_checkpoint(model, folder, dtype=torch.float32)
     return model
+
+
+def complete(config: LlavaConfig, folder: Path, seed: int = 0) -> Path:
+    """A whole checkpoint folder: random weights, a tokenizer of single letters and bytes, picture settings."""
+    config = replace(config, template=config.template or "v1", system="")
+    saved(config, folder, seed)
+    vocabulary = {token: index for index, token in enumerate(SPECIALS)}
+    for token in [*(f"<0x{byte:02X}>" for byte in range(256)), *LETTERS.replace(" ", "▁")]:
+        vocabulary[token] = len(vocabulary)
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": [
+            {
+                "id": index,
+                "content": token,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
+            for index, token in enumerate(SPECIALS)
+        ],
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [
+                {"type": "Prepend", "prepend": "▁"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+            ],
+        },
+        "pre_tokenizer": None,
+        "post_processor": None,
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
+        "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "vocab": vocabulary, "merges": []},
+    }
+    settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True, "legacy": True}
+    side = config.vision.image_size
+    pictures = {"do_pad": True, "size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    for name, content in (
+        ("tokenizer.json", tokenizer),
+        ("tokenizer_config.json", settings),
+        ("preprocessor_config.json", pictures),
+    ):
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    return folder

@@ -1,0 +1,291 @@
+"""Engine: a loaded model that answers conversations. The only class that scripts, screens and evaluations need.
+
+Conversation -> spans -> ids and slots -> embeddings -> tokens -> text. Keys and values of the last conversation and
+features of recent pictures are kept, so that a next turn reads only what is new. One job at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llava_engine.chat import Chat, PictureSource, opened
+from llava_engine.checkpoints.catalog import EMBEDDED
+from llava_engine.checkpoints.load import LoadedModel, Progress, load_for_inference, read_config
+from llava_engine.contract import GREEDY, ModelCard, Reply, Sampling, TokenCount, never
+from llava_engine.conversation import templates
+from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.spans import prompt_text, spans
+from llava_engine.conversation.tokenizer import Prompt, Tokenizer, assemble
+from llava_engine.decoding.batch import generate_batch
+from llava_engine.decoding.cache import FeatureCache, Identity, KeyValueCache
+from llava_engine.decoding.stream import AnswerText, CancelledError, generate
+from llava_engine.errors import ContextOverflowError, ConversationError, ModelError
+from llava_engine.model.config import LlavaConfig
+from llava_engine.pictures.opening import Picture
+from llava_engine.pictures.processing import Preprocessing
+
+BATCH_SIZE = 16
+
+
+class Engine:
+    """A model, loaded.
+
+    Attributes:
+        card: what is true of it.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, config: LlavaConfig, tokenizer: Tokenizer, preprocessing: Preprocessing, folder: Path
+    ) -> None:
+        """Join the parts; `Engine.load` is the usual way."""
+        self._model = loaded.model
+        self._config = config
+        self._tokenizer = tokenizer
+        self._preprocessing = preprocessing
+        template = templates.get(config.template or "v1")
+        self._template = template if config.system is None else replace(template, system=config.system)
+        self._device = loaded.device
+        self._cache_dtype = torch.float32 if loaded.device.type == "cpu" else loaded.dtype
+        self._cache = self._empty_cache()
+        self._features = FeatureCache()
+        self._lock = threading.Lock()
+        embedded = folder == EMBEDDED
+        self.card = ModelCard(
+            name="llava-tiny (embedded)" if embedded else folder.name,
+            folder=folder,
+            template=template.name,
+            device=str(loaded.device),
+            dtype=str(loaded.dtype).removeprefix("torch."),
+            kernel=loaded.kernel.label,
+            context_length=config.language.max_position_embeddings,
+            picture_tokens=config.picture_tokens,
+            parameters=loaded.parameters,
+            memory_bytes=loaded.memory_bytes,
+            embedded=embedded,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        quantize: str = "none",
+        on_progress: Progress | None = None,
+    ) -> Engine:
+        """Load a checkpoint folder in the Hugging Face LLaVA layout.
+
+        Raises:
+            ModelError: it is missing, broken or of another kind.
+            DeviceError: this machine lacks what was asked for.
+        """
+        config = read_config(folder)
+        tokenizer = Tokenizer.from_folder(folder)
+        preprocessing = Preprocessing.from_file(folder / "preprocessor_config.json")
+        side = config.vision.image_size
+        if preprocessing.size != (side, side):
+            height, width = preprocessing.size
+            raise ModelError(
+                f"{folder}: preprocessor_config.json makes pictures of {width} by {height} pixels, "
+                f"and the vision tower takes {side} by {side}.",
+                "The files do not belong together; copy the folder again.",
+            )
+        if tokenizer.vocabulary > config.language.vocab_size:
+            raise ModelError(
+                f"{folder}: the tokenizer has {tokenizer.vocabulary:,} tokens and the model only "
+                f"{config.language.vocab_size:,}.",
+                "The files do not belong together; copy the folder again.",
+            )
+        loaded = load_for_inference(
+            folder, config, device=device, dtype=dtype, quantize=quantize, on_progress=on_progress
+        )
+        return cls(loaded, config, tokenizer, preprocessing, folder)
+
+    def chat(self, *, system: str | None = None, **sampling: Any) -> Chat:
+        """A conversation that goes on.
+
+        Args:
+            system: the system text; None for the one the model was trained with.
+            **sampling: the fields of `Sampling`: temperature, max_new_tokens, seed, …
+        """
+        return Chat(self, Conversation(system=system), Sampling(**sampling))
+
+    def stream(
+        self,
+        conversation: Conversation,
+        sampling: Sampling = GREEDY,
+        *,
+        cancelled: Callable[[], bool] = never,
+    ) -> Iterator[str | Reply]:
+        """Answer the last user turn: text pieces as they come, then one `Reply`.
+
+        Args:
+            conversation: it must end with the user.
+            sampling: how tokens are chosen.
+            cancelled: asked before each token; what was said until then stays in the reply.
+
+        Raises:
+            ContextOverflowError: the prompt does not fit, before anything is generated.
+            ConversationError: the template can not write this conversation.
+        """
+        start = time.perf_counter()
+        with self._lock:
+            prompt, written = self._prompt(conversation)
+            identities = self._identities(prompt, conversation.pictures)
+            cached = self._cache.reuse(identities)
+            answer = AnswerText(
+                self._tokenizer, self._template.stops, self._template.answer_lead, self._room(prompt, sampling)
+            )
+            first_token = time.perf_counter()
+            try:
+                embeddings = self._embed(prompt, conversation.pictures, cached)
+                tokens = generate(self._model, identities, embeddings, self._cache, sampling, cancelled=cancelled)
+                while answer.finish is None:
+                    if cancelled():
+                        raise CancelledError
+                    piece = answer.push(next(tokens))
+                    if len(answer.ids) <= 1:
+                        first_token = time.perf_counter()
+                    if piece:
+                        yield piece
+            except CancelledError:
+                if rest := answer.end("cancelled"):
+                    yield rest
+            yield self._reply(answer, prompt, written, cached, start, first_token)
+
+    def answer(self, questions: Sequence[tuple[str, Sequence[PictureSource]]], **sampling: Any) -> list[Reply]:
+        """Answer many independent questions at once.
+
+        Args:
+            questions: each a text and its pictures (path, URL, bytes, PIL image or `Picture`).
+            **sampling: the fields of `Sampling`.
+
+        Returns:
+            The replies, in the order of the questions.
+
+        Raises:
+            PictureError, ContextOverflowError: as for one question; nothing is answered then.
+        """
+        conversations = [
+            Conversation((Message.user(text, [opened(source) for source in pictures]),)) for text, pictures in questions
+        ]
+        return self.answer_conversations(conversations, Sampling(**sampling))
+
+    def answer_conversations(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Reply]:
+        """`answer` for whole conversations, each ending with the user."""
+        with self._lock:
+            prompts = [self._prompt(conversation) for conversation in conversations]
+            # Prompts of like length are read together, so that little is padding.
+            order = sorted(range(len(prompts)), key=lambda index: len(prompts[index][0].ids))
+            replies: dict[int, Reply] = {}
+            for begin in range(0, len(order), BATCH_SIZE):
+                chosen = order[begin : begin + BATCH_SIZE]
+                part = [(conversations[index], *prompts[index]) for index in chosen]
+                replies.update(zip(chosen, self._answer_batch(part, sampling), strict=True))
+        return [replies[index] for index in range(len(prompts))]
+
+    def count(self, conversation: Conversation) -> TokenCount:
+        """How many tokens the conversation costs as a prompt; raises `ConversationError` for one that has none."""
+        prompt = self._assemble(conversation)[0]
+        return TokenCount(len(prompt.ids), tuple(slot.length for slot in prompt.slots))
+
+    def _answer_batch(self, part: Sequence[tuple[Conversation, Prompt, str]], sampling: Sampling) -> list[Reply]:
+        start = time.perf_counter()
+        answers = [
+            AnswerText(self._tokenizer, self._template.stops, self._template.answer_lead, self._room(prompt, sampling))
+            for _, prompt, _ in part
+        ]
+        rows = [(prompt.ids, self._embed(prompt, conversation.pictures, 0)[0]) for conversation, prompt, _ in part]
+        first_token = 0.0
+        for tokens in generate_batch(
+            self._model, rows, sampling, self._cache_dtype, lambda row: answers[row].finish is None
+        ):
+            first_token = first_token or time.perf_counter()
+            for answer, token in zip(answers, tokens, strict=True):
+                if token is not None:
+                    answer.push(token)
+        return [
+            self._reply(answer, prompt, written, 0, start, first_token)
+            for answer, (_, prompt, written) in zip(answers, part, strict=True)
+        ]
+
+    def _assemble(self, conversation: Conversation) -> tuple[Prompt, str]:
+        parts = spans(conversation, self._template)
+        lengths = [self._config.picture_tokens] * len(conversation.pictures)
+        return assemble(parts, self._tokenizer, lengths, self._config.image_token_id), prompt_text(parts)
+
+    def _prompt(self, conversation: Conversation) -> tuple[Prompt, str]:
+        if not conversation.messages or conversation.messages[-1].role != "user":
+            raise ConversationError("There is nothing to answer.", "The last message must be the user's.")
+        prompt, written = self._assemble(conversation)
+        limit = self._config.language.max_position_embeddings
+        if len(prompt.ids) >= limit:
+            raise ContextOverflowError(len(prompt.ids), limit)
+        return prompt, written
+
+    def _room(self, prompt: Prompt, sampling: Sampling) -> int:
+        """How many tokens the answer may have: what was asked for, or what the context leaves."""
+        return min(sampling.max_new_tokens, self._config.language.max_position_embeddings - len(prompt.ids))
+
+    @staticmethod
+    def _identities(prompt: Prompt, pictures: Sequence[Picture]) -> list[Identity]:
+        identities: list[Identity] = list(prompt.ids)
+        for slot in prompt.slots:
+            sha256 = pictures[slot.picture].sha256
+            for place in range(slot.length):
+                identities[slot.start + place] = (sha256, place)
+        return identities
+
+    @torch.inference_mode()
+    def _embed(self, prompt: Prompt, pictures: Sequence[Picture], start: int) -> Tensor:
+        """(1, T - start, hidden_size): the embeddings of a prompt from position `start` on."""
+        ids = torch.tensor([prompt.ids[start:]], device=self._device)
+        x = self._model.language_model.embed(ids)
+        slots = [slot for slot in prompt.slots if slot.start + slot.length > start]
+        self._see([pictures[slot.picture] for slot in slots])
+        for slot in slots:
+            features = self._features.get(pictures[slot.picture].sha256)
+            assert features is not None
+            skipped = max(0, start - slot.start)
+            begin = slot.start + skipped - start
+            x[0, begin : begin + slot.length - skipped] = features[skipped:].to(x.dtype)
+        return x
+
+    def _see(self, pictures: Sequence[Picture]) -> None:
+        """Run the tower on those pictures that it has not seen lately."""
+        self._features.make_room(len({picture.sha256 for picture in pictures}))
+        new = {picture.sha256: picture for picture in pictures if self._features.get(picture.sha256) is None}
+        for sha256, picture in new.items():
+            pixels = torch.from_numpy(self._preprocessing.pixels(picture))[None].to(self._device)
+            self._features.put(sha256, self._model.encode_pictures(pixels)[0])
+
+    def _reply(
+        self, answer: AnswerText, prompt: Prompt, written: str, cached: int, start: float, first_token: float
+    ) -> Reply:
+        assert answer.finish is not None
+        after_first = time.perf_counter() - first_token
+        count = len(answer.ids)
+        return Reply(
+            text=answer.text,
+            token_ids=tuple(answer.ids),
+            finish_reason=answer.finish,
+            prompt=written,
+            prompt_tokens=len(prompt.ids),
+            cached_tokens=cached,
+            completion_tokens=count,
+            picture_tokens=tuple(slot.length for slot in prompt.slots),
+            time_to_first_token_s=first_token - start,
+            tokens_per_second=(count - 1) / after_first if count > 1 and after_first > 0 else 0.0,
+        )
+
+    def _empty_cache(self) -> KeyValueCache:
+        return KeyValueCache(self._config.language, device=self._device, dtype=self._cache_dtype)
