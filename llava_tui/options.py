@@ -16,9 +16,11 @@ def _finite(value: float) -> float:
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="FOLDER", help="A model in the Hugging Face LLaVA layout; else the tiny one."),
+    typer.Option(
+        "--model", "-m", metavar="FOLDER", help="A LLaVA in the Hugging Face layout; without it, the tiny one."
+    ),
 ]
-System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system text, in place of the model's.")]
+System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system text, in place of its own.")]
 Temperature = Annotated[
     float,
     typer.Option(
