@@ -7,7 +7,6 @@ no template, no torch, no transformers.
 from __future__ import annotations
 
 import codecs
-import copy
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -19,9 +18,8 @@ import tokenizers
 
 from llava_engine.conversation.sentencepiece import tokenizer_spec
 from llava_engine.conversation.spans import PictureSpan, Span
+from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes
 from llava_engine.errors import ModelError
-
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 @dataclass(frozen=True)
@@ -66,13 +64,13 @@ class Tokenizer:
             token["content"]: token["id"] for token in spec.get("added_tokens") or () if token.get("special")
         }
         # Prefixes, marks and the begin token are put in by hand, so the library sees only plain text.
-        self._plain = tokenizers.Tokenizer.from_str(json.dumps(_plain_spec(spec, set(self.special_ids))))
+        self._plain = tokenizers.Tokenizer.from_str(json.dumps(plain_spec(spec, set(self.special_ids))))
         self._plain.encode_special_tokens = True
         self._marks = re.compile("|".join(re.escape(text) for text in sorted(self.special_ids, key=len, reverse=True)))
-        self._prefix, self._prefix_after_marks = _prefix_rule(spec, config)
-        self.strips_space = _decoder_strips(spec.get("decoder"))
+        self._prefix, self._prefix_after_marks = prefix_rule(spec, config)
+        self.strips_space = decoder_strips(spec.get("decoder"))
         self.vocabulary: int = self._plain.get_vocab_size(with_added_tokens=True)
-        self._bytes = _token_bytes(spec, self._plain.get_vocab(with_added_tokens=True))
+        self._bytes = token_bytes(spec, self._plain.get_vocab(with_added_tokens=True))
         self._special = frozenset(self.special_ids.values())
 
         self.eos_id = self._named(config, "eos_token")
@@ -125,7 +123,8 @@ class Tokenizer:
             return []
         if first and self._prefix:
             text = " " + text
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
+        whole = text.encode("utf-8", "replace").decode()  # half a character, from a file name or a paste, becomes "?"
+        ids: list[int] = self._plain.encode(whole, add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -255,91 +254,6 @@ class Detokenizer:
             return text
         lead, self._lead = self._lead, ""
         return text.removeprefix(lead)
-
-
-def _plain_spec(spec: dict[str, Any], specials: set[str]) -> dict[str, Any]:
-    """The same vocabulary without the space before the first word, and with no merge that ends in a special token."""
-    normalizer = copy.deepcopy(spec.get("normalizer"))
-    pre_tokenizer = copy.deepcopy(spec.get("pre_tokenizer"))
-    for step in _steps(pre_tokenizer, "pretokenizers"):
-        if step["type"] == "Metaspace":
-            step.pop("add_prefix_space", None)
-            step["prepend_scheme"] = "never"
-        elif step["type"] == "ByteLevel":
-            step["add_prefix_space"] = False
-    model = dict(spec["model"])
-    if model.get("type", "BPE") != "BPE":
-        raise ValueError(f"its kind is {model['type']}, not BPE")
-    merges = model["merges"]  # "a b" in older files, ["a", "b"] in newer ones
-    model["merges"] = [m for m in merges if "".join(m.split(" ") if isinstance(m, str) else m) not in specials]
-    without = {"truncation": None, "padding": None, "normalizer": _without_prepend(normalizer)}
-    return spec | without | {"pre_tokenizer": pre_tokenizer, "model": model}
-
-
-def _without_prepend(normalizer: dict[str, Any] | None) -> dict[str, Any] | None:
-    if normalizer is None or normalizer["type"] == "Prepend":
-        return None
-    if normalizer["type"] == "Sequence":
-        normalizer["normalizers"] = [step for step in normalizer["normalizers"] if step["type"] != "Prepend"]
-    return normalizer
-
-
-def _prefix_rule(spec: dict[str, Any], config: dict[str, Any]) -> tuple[bool, bool]:
-    """Whether the first text gets a space, and whether text after a special token gets one too.
-
-    tokenizer.json says so in three dialects; an explicit `legacy` in tokenizer_config.json decides the second.
-    """
-    prefix = after = False
-    if any(step["type"] == "Prepend" for step in _steps(spec.get("normalizer"), "normalizers")):
-        prefix = after = True
-    for step in _steps(spec.get("pre_tokenizer"), "pretokenizers"):
-        if step["type"] == "Metaspace":
-            scheme = step.get("prepend_scheme") or ("always" if step.get("add_prefix_space", True) else "never")
-            prefix, after = prefix or scheme != "never", after or scheme == "always"
-        elif step["type"] == "ByteLevel" and step.get("add_prefix_space"):
-            prefix = after = True
-    legacy = config.get("legacy")
-    return prefix, after if legacy is None else prefix and bool(legacy)
-
-
-def _decoder_strips(decoder: dict[str, Any] | None) -> bool:
-    return any(
-        step["type"] == "Strip" and step.get("content") == " " and step.get("start", 0) > 0
-        for step in _steps(decoder, "decoders")
-    )
-
-
-def _steps(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    """The steps of a normalizer, pre-tokenizer or decoder, whether it is a sequence or a single one."""
-    if part is None:
-        return []
-    return list(part[key]) if part["type"] == "Sequence" else [part]
-
-
-def _token_bytes(spec: dict[str, Any], vocabulary: dict[str, int]) -> dict[int, bytes]:
-    """What each token of the vocabulary stands for."""
-    added = {token["id"]: token["content"] for token in spec.get("added_tokens") or ()}
-    kinds = {step["type"] for step in _steps(spec.get("decoder"), "decoders")}
-    byte_level = _byte_alphabet() if "ByteLevel" in kinds else None
-    table: dict[int, bytes] = {}
-    for token, token_id in vocabulary.items():
-        if token_id in added:
-            table[token_id] = added[token_id].encode()
-        elif byte_level is not None:
-            table[token_id] = b"".join(byte_level.get(character, character.encode()) for character in token)
-        elif match := _BYTE_TOKEN.fullmatch(token):
-            table[token_id] = bytes([int(match[1], 16)])
-        else:
-            table[token_id] = token.replace("▁", " ").encode()
-    return table
-
-
-def _byte_alphabet() -> dict[str, bytes]:
-    """The visible character that byte-level BPE writes for each byte (GPT-2's table: printable ones stay)."""
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = [byte for byte in range(256) if byte not in visible]
-    written = {byte: chr(byte) for byte in visible} | {byte: chr(256 + place) for place, byte in enumerate(hidden)}
-    return {character: bytes([byte]) for byte, character in written.items()}
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -1,0 +1,99 @@
+"""What a tokenizer.json says, in its several dialects, as tokenizer.py needs to know it.
+
+In: the parsed file. Out: the same vocabulary for plain text only, the rule for the first word's space, and the bytes
+of every token. Knows no folder and encodes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def plain_spec(spec: dict[str, Any], specials: set[str]) -> dict[str, Any]:
+    """The same vocabulary without the space before the first word, and with no merge that ends in a special token."""
+    normalizer = copy.deepcopy(spec.get("normalizer"))
+    pre_tokenizer = copy.deepcopy(spec.get("pre_tokenizer"))
+    for step in _steps(pre_tokenizer, "pretokenizers"):
+        if step["type"] == "Metaspace":
+            step.pop("add_prefix_space", None)
+            step["prepend_scheme"] = "never"
+        elif step["type"] == "ByteLevel":
+            step["add_prefix_space"] = False
+    model = dict(spec["model"])
+    if model.get("type", "BPE") != "BPE":
+        raise ValueError(f"its kind is {model['type']}, not BPE")
+    merges = model["merges"]  # "a b" in older files, ["a", "b"] in newer ones
+    model["merges"] = [m for m in merges if "".join(m.split(" ") if isinstance(m, str) else m) not in specials]
+    without = {"truncation": None, "padding": None, "normalizer": _without_prepend(normalizer)}
+    return spec | without | {"pre_tokenizer": pre_tokenizer, "model": model}
+
+
+def _without_prepend(normalizer: dict[str, Any] | None) -> dict[str, Any] | None:
+    if normalizer is None or normalizer["type"] == "Prepend":
+        return None
+    if normalizer["type"] == "Sequence":
+        normalizer["normalizers"] = [step for step in normalizer["normalizers"] if step["type"] != "Prepend"]
+    return normalizer
+
+
+def prefix_rule(spec: dict[str, Any], config: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether the first text gets a space, and whether text after a special token gets one too.
+
+    tokenizer.json says so in three dialects; an explicit `legacy` in tokenizer_config.json decides the second.
+    """
+    prefix = after = False
+    if any(step["type"] == "Prepend" for step in _steps(spec.get("normalizer"), "normalizers")):
+        prefix = after = True
+    for step in _steps(spec.get("pre_tokenizer"), "pretokenizers"):
+        if step["type"] == "Metaspace":
+            scheme = step.get("prepend_scheme") or ("always" if step.get("add_prefix_space", True) else "never")
+            prefix, after = prefix or scheme != "never", after or scheme == "always"
+        elif step["type"] == "ByteLevel" and step.get("add_prefix_space"):
+            prefix = after = True
+    legacy = config.get("legacy")
+    return prefix, after if legacy is None else prefix and bool(legacy)
+
+
+def decoder_strips(decoder: dict[str, Any] | None) -> bool:
+    """Whether decoding drops the space before the first word."""
+    return any(
+        step["type"] == "Strip" and step.get("content") == " " and step.get("start", 0) > 0
+        for step in _steps(decoder, "decoders")
+    )
+
+
+def _steps(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+    """The steps of a normalizer, pre-tokenizer or decoder, whether it is a sequence or a single one."""
+    if part is None:
+        return []
+    return list(part[key]) if part["type"] == "Sequence" else [part]
+
+
+def token_bytes(spec: dict[str, Any], vocabulary: dict[str, int]) -> dict[int, bytes]:
+    """What each token of the vocabulary stands for."""
+    added = {token["id"]: token["content"] for token in spec.get("added_tokens") or ()}
+    kinds = {step["type"] for step in _steps(spec.get("decoder"), "decoders")}
+    byte_level = _byte_alphabet() if "ByteLevel" in kinds else None
+    table: dict[int, bytes] = {}
+    for token, token_id in vocabulary.items():
+        if token_id in added:
+            table[token_id] = added[token_id].encode()
+        elif byte_level is not None:
+            table[token_id] = b"".join(byte_level.get(character, character.encode()) for character in token)
+        elif match := _BYTE_TOKEN.fullmatch(token):
+            table[token_id] = bytes([int(match[1], 16)])
+        else:
+            table[token_id] = token.replace("▁", " ").encode()
+    return table
+
+
+def _byte_alphabet() -> dict[str, bytes]:
+    """The visible character that byte-level BPE writes for each byte (GPT-2's table: printable ones stay)."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in visible]
+    written = {byte: chr(byte) for byte in visible} | {byte: chr(256 + place) for place, byte in enumerate(hidden)}
+    return {character: bytes([byte]) for byte, character in written.items()}
