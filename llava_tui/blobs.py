@@ -1,0 +1,79 @@
+"""Bytes kept once for each content, in files named by their SHA-256; in memory where the disk does not take them.
+
+Knows no pictures and no database. Safe in any thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+class Blobs:
+    """A folder of contents.
+
+    Args:
+        folder: where they are kept; made when the first comes. None keeps all of them in memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._unsaved: dict[str, bytes] = {}
+
+    def keep(self, sha256: str, data: bytes) -> OSError | None:
+        """Keep `data`, whose hash the caller knows. Returns why it is in memory only, or None when it is on disk."""
+        if self._folder is None:
+            self._unsaved[sha256] = data
+            return None
+        path = self._path(self._folder, sha256)
+        try:
+            if not (path.is_file() and path.stat().st_size == len(data)):
+                _write_whole(path, data)
+        except OSError as error:
+            self._unsaved[sha256] = data
+            return error
+        return None
+
+    def read(self, sha256: str) -> bytes:
+        """The bytes. Raises FileNotFoundError when they are gone, ValueError when they are not what they were."""
+        if sha256 in self._unsaved:
+            return self._unsaved[sha256]
+        if self._folder is None:
+            raise FileNotFoundError(sha256)
+        data = self._path(self._folder, sha256).read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError(f"the file of {sha256} has other content")
+        return data
+
+    def remove(self, sha256: str) -> None:
+        """Forget it; one that is not there is no error."""
+        self._unsaved.pop(sha256, None)
+        if self._folder is not None:
+            try:
+                self._path(self._folder, sha256).unlink(missing_ok=True)
+            except OSError:
+                return  # a file too many harms nobody
+
+    @staticmethod
+    def _path(folder: Path, sha256: str) -> Path:
+        if not (len(sha256) == 64 and all(digit in "0123456789abcdef" for digit in sha256)):
+            raise ValueError(f"not a SHA-256: {sha256!r}")  # it becomes a path: nothing else may
+        return folder / sha256[:2] / sha256
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there with all its content, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
