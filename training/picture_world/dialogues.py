@@ -168,7 +168,7 @@ def follow_others(o: Occasion, last: Exchange) -> Exchange | None:
 
 def follow_sure(o: Occasion, last: Exchange) -> Exchange | None:
     """Are you sure? The fact once more, without its yes or no."""
-    if last.family == "follow_sure":
+    if last.family in ("follow_sure", "talk", "unknowable", "unknown_thing"):
         return None
     fact = last.answer
     for lead in ("Yes, ", "No, "):

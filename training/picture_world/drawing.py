@@ -64,7 +64,7 @@ def draw_large(scene: Scene, side: int) -> Image.Image:
 def draw_item(draw: ImageDraw.ImageDraw, item: Item, scene: Scene, origin: tuple[int, int], scale: float) -> None:
     """Draw one item of a scene whose upper left corner is `origin`, at `scale` pixels for one of the model's."""
     radius = item.radius * min(scene.width, scene.height) * scale
-    stroke = 0.0 if item.style == "filled" else max(item.stroke * radius, 0.9 * scale)
+    stroke = 0.0 if item.style == "filled" else item.stroke * radius
     middle = (origin[0] + item.x * scene.width * scale, origin[1] + item.y * scene.height * scale)
     placed = _placed(parts(item.kind, item.form), item, middle, radius - stroke / 2)
     width = max(1, round(stroke))

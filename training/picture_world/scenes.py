@@ -159,7 +159,7 @@ def random_scene(rng: random.Random, *, max_items: int = 4, split: Split = "trai
     places = _random_places(rng, count, width, height)
     shorter = min(width, height)
     items = tuple(
-        replace(look, x=x / width, y=y / height, radius=radius / shorter, stroke=max(look.stroke, 1.0 / radius))
+        replace(look, x=x / width, y=y / height, radius=radius / shorter, stroke=max(look.stroke, 0.75 / radius))
         for look, (x, y, radius) in zip(looks, places, strict=True)
     )
     return Scene(items, width, height, ground)
@@ -222,7 +222,7 @@ def _random_look(rng: random.Random, ground: Rgb, looks: list[Item], wanted: tup
         rgb=rgb,
         style=style,
         edge=rgb if style == "hollow" else _random_edge(rng, rgb, ground),
-        stroke=rng.uniform(0.06, 0.26) if style == "hollow" else rng.uniform(0.03, 0.14),
+        stroke=0.03 * 8.5 ** rng.random() if style == "hollow" else rng.uniform(0.03, 0.14),
         rotation=_random_rotation(rng, kind),
         stretch=_random_stretch(rng, kind),
         mirrored=rng.random() < 0.5,

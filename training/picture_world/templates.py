@@ -1,8 +1,8 @@
 """The templates of questions, by family: those of training, and those held out to be asked only in evaluation.
 
 Slots: {a} "a red circle", {x} "red circle", {xs} "red circles", {y} another, {red} a colour, {side} "to the left of",
-{sides} "left or right of", {size} "bigger", {place} "at the top left"; {colour} {thing} {things} {picture} have a choice
-of words. "@" is where "in the picture" may follow. A template that ends in "." is no question. The first two of each are
+{sides} "left or right of", {size} "bigger", {place} "at the top left"; {colour} {thing} {things} {picture} have some
+choice. "@" is where "in the picture" may follow. A template that ends in "." is no question. The first two of each are
 the plainest.
 """
 
