@@ -153,6 +153,6 @@ def _disturbed(image: Image.Image, scene: Scene, rng: random.Random, *, noisy: b
         grain = np.frombuffer(rng.randbytes(inner.size), np.int8).reshape(inner.shape)
         inner += grain // rng.choice((8, 12, 20, 40))
     if lit:
-        inner = (inner * rng.uniform(0.85, 1.12) + rng.uniform(-10, 10)).astype(np.int16)
+        inner = (inner * rng.uniform(0.94, 1.06) + rng.uniform(-5, 5)).astype(np.int16)
     pixels[top : top + scene.height, left : left + scene.width] = inner.clip(0, 255)
     return Image.fromarray(pixels)
