@@ -112,7 +112,7 @@ class JsonOutput:
                 for picture, tokens in zip(pictures, reply.picture_tokens, strict=True)
             ],
         }
-        self._stream.write(json.dumps(answer, indent=2) + "\n")  # ASCII only: control characters come out escaped
+        self._stream.write(json.dumps(answer) + "\n")  # ASCII only: control characters come out escaped
         self._stream.flush()
 
 

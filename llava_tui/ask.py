@@ -96,7 +96,7 @@ def _question(words: str | None, query: str | None, sources: list[str]) -> str:
         raise typer.BadParameter("only one picture can come from standard input", param_hint="--image")
     text = words if words is not None else query
     if text is None and "-" not in sources and sys.stdin and not sys.stdin.isatty():
-        text = _read_text()
+        text = _standard_input()
     if text is not None and text.strip():
         return text.strip()
     if sources:
@@ -104,12 +104,12 @@ def _question(words: str | None, query: str | None, sources: list[str]) -> str:
     raise typer.BadParameter("there is no question: llava ask -i PICTURE -q QUESTION")
 
 
-def _read_text() -> str:
+def _standard_input() -> str:
     try:
-        return sys.stdin.read()
+        return sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
         raise ConversationError(
-            "Standard input is not text.", "If it is a picture, say so: llava ask -i - -q QUESTION"
+            "Standard input is not UTF-8 text.", "If it is a picture, say so: llava ask -i - -q QUESTION"
         ) from error
 
 

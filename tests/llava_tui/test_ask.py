@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-import llava_engine
-from llava_engine.contract import EngineLike
-from llava_tui import cli
 from tests.fakes.fake_engine import FakeEngine
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-Llava = Callable[..., Done]
-
-
-@pytest.fixture
-def llava(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Llava:
-    """Runs the command line in this process, with standard input as given."""
-
-    def run(*arguments: str, engine: EngineLike | None = None, stdin: bytes = b"") -> Done:
-        monkeypatch.setattr(llava_engine, "load", lambda model=None, **_: engine, raising=False)
-        monkeypatch.setattr(sys, "argv", ["llava", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capfd.readouterr()
-        return Done(int(end.value.code or 0), out, err)
-
-    return run
+from tests.llava_tui.conftest import Done, Llava
 
 
 @pytest.fixture
@@ -129,6 +98,12 @@ def test_a_system_text_is_handed_on(llava: Llava) -> None:
     assert [conversation.system for conversation in engine.conversations] == [None, "Be brief."]
 
 
+def test_a_picture_where_the_question_should_be_is_said(llava: Llava, picture: Path) -> None:
+    done = llava("ask", engine=FakeEngine(), stdin=picture.read_bytes())
+    assert (done.code, done.out) == (1, "")
+    assert "llava ask -i -" in done.err
+
+
 def test_json_tells_what_it_took(llava: Llava, picture: Path) -> None:
     done = llava("ask", "-i", str(picture), "What?", "--json", engine=FakeEngine(["A ", "thing."]))
     assert (done.code, done.err) == (0, "")
@@ -180,10 +155,7 @@ def test_a_conversation_too_long_says_how_long(llava: Llava) -> None:
     assert "2,048" in done.err
 
 
-def test_a_bug_keeps_its_traceback_and_leaves_a_report(
-    llava: Llava, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("LLAVA_HOME", str(tmp_path))
+def test_a_bug_keeps_its_traceback_and_leaves_a_report(llava: Llava, tmp_path: Path) -> None:
     done = llava("ask", "Why?", engine=FakeEngine([ZeroDivisionError("a bug")]))
     assert done.code == 1
     assert "ZeroDivisionError: a bug" in done.err
