@@ -1,0 +1,265 @@
+"""Ids, slots and masks against the tokenizers library itself, for every template and arbitrary text."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llava_engine.conversation import templates
+from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.spans import PictureSpan, TextSpan, prompt_text, spans
+from llava_engine.conversation.tokenizer import Slot, Tokenizer, assemble
+from llava_engine.errors import ModelError
+from llava_engine.pictures.opening import Picture
+from tests.llava_engine.conversation.tiny_tokenizers import byte_level, byte_level_spec, llama, llama_spec
+
+PICTURE = cast(Picture, None)
+IMAGE = -200
+CHAT_TEMPLATES = [templates.get(name) for name in ("v0", "v1", "mpt")]
+KINDS: dict[str, tuple[Tokenizer, dict[str, Any]]] = {
+    "llama legacy": (llama(legacy=True), llama_spec(legacy=True)),
+    "llama": (llama(legacy=False), llama_spec(legacy=False)),
+    "byte level": (byte_level(), byte_level_spec()),
+}
+
+# No space at the start: SentencePiece puts its own before it, and the library's Metaspace does not (see below).
+words = st.text(st.sampled_from("the cat\n#:?.USERHumani世🙂é</>s|"), min_size=1, max_size=24)
+typed = words.map(str.lstrip).filter(bool)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> Conversation:
+    turns = draw(st.integers(1, 3))
+    messages = []
+    for _ in range(turns):
+        messages.append(Message.user(draw(typed), [PICTURE] * draw(st.integers(0, 2))))
+        messages.append(Message.assistant(draw(typed)))
+    closed = draw(st.booleans())
+    return Conversation(tuple(messages if closed else messages[:-1]), draw(st.sampled_from([None, "", "Be brief."])))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("template", CHAT_TEMPLATES, ids=lambda template: template.name)
+@settings(max_examples=60, deadline=None)
+@given(conversation=conversations())
+def test_ids_are_the_librarys_for_the_whole_text(
+    kind: str, template: templates.Template, conversation: Conversation
+) -> None:
+    tokenizer, spec = KINDS[kind]
+    typed_text = "".join(message.text for message in conversation.messages)
+    if any(mark in typed_text for mark in tokenizer.special_ids):
+        return  # the library would make special tokens of them; see the test of that below
+    parts = spans(conversation, template)
+    prompt = assemble(parts, tokenizer, [2] * len(conversation.pictures), IMAGE)
+    whole = tokenizers.Tokenizer.from_str(json.dumps(spec))
+
+    expected = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
+    edges: set[int] = set()
+    for count, text in enumerate(prompt_text(parts).split("<image>")):
+        expected += [IMAGE] * (2 if count else 0)
+        if text.startswith(" "):
+            return
+        encoded = whole.encode(text, add_special_tokens=False)
+        expected += encoded.ids
+        edges |= _straddled(text, template, encoded.offsets)
+    if not edges:
+        assert list(prompt.ids) == expected
+
+
+def _straddled(text: str, template: templates.Template, offsets: list[tuple[int, int]]) -> set[int]:
+    """Where the library makes one token of an answer's end or beginning and what stands beside it: we cut there."""
+    places = []
+    for mark, side in (
+        (template.assistant_tag, len(template.assistant_tag)),
+        (template.answer_end, len(template.answer_end)),
+    ):
+        start = text.find(mark)
+        while start >= 0:
+            places.append(start + side)
+            start = text.find(mark, start + 1)
+    return {place for place in places for start, end in offsets if start < place < end}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("template", CHAT_TEMPLATES, ids=lambda template: template.name)
+@settings(max_examples=60, deadline=None)
+@given(conversation=conversations())
+def test_the_mask_covers_the_answers_and_their_ends_and_nothing_else(
+    kind: str, template: templates.Template, conversation: Conversation
+) -> None:
+    tokenizer, _ = KINDS[kind]
+    prompt = assemble(spans(conversation, template), tokenizer, [2] * len(conversation.pictures), IMAGE)
+    learned = [token for token, flag in zip(prompt.ids, prompt.supervised, strict=True) if flag]
+
+    answers = [message.text for message in conversation.messages if message.role == "assistant"]
+    end = template.answer_end
+    said = "".join(template.answer_lead + text + ("" if end in tokenizer.special_ids else end) for text in answers)
+    assert b"".join(map(tokenizer.token_bytes, learned)).decode() == said
+    ends = [token for token in learned if tokenizer.is_special(token)]
+    assert ends == ([tokenizer.special_ids[end]] * len(answers) if end in tokenizer.special_ids else [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("template", CHAT_TEMPLATES, ids=lambda template: template.name)
+@settings(max_examples=60, deadline=None)
+@given(conversation=conversations())
+def test_an_open_prompt_begins_the_prompt_with_its_answer(
+    kind: str, template: templates.Template, conversation: Conversation
+) -> None:
+    tokenizer, _ = KINDS[kind]
+    lengths = [3] * len(conversation.pictures)
+    whole = assemble(spans(conversation, template), tokenizer, lengths, IMAGE)
+    for count in range(1, len(conversation.messages), 2):
+        earlier = replace(conversation, messages=conversation.messages[:count])
+        prompt = assemble(spans(earlier, template), tokenizer, lengths, IMAGE)
+        assert whole.ids[: len(prompt.ids)] == prompt.ids
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text(max_size=40))
+def test_text_survives_encoding_and_decoding(kind: str, text: str) -> None:
+    tokenizer, _ = KINDS[kind]
+    text = text.replace("▁", " ")
+    assert tokenizer.decode(tokenizer.encode(text, first=True)) == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    text=st.lists(st.sampled_from(["</s>", "<s>", "<unk>", "<|im_end|>", "<im_start>", "<image>", "a", " "])).map(
+        "".join
+    )
+)
+def test_what_a_user_types_never_becomes_a_special_token(kind: str, text: str) -> None:
+    tokenizer, _ = KINDS[kind]
+    for template in CHAT_TEMPLATES:
+        mine = spans(Conversation((Message.user("x" + text),)), template)
+        plain = spans(Conversation((Message.user("x"),)), template)
+        count = [sum(map(tokenizer.is_special, assemble(parts, tokenizer, [], IMAGE).ids)) for parts in (mine, plain)]
+        assert count[0] == count[1]
+
+
+def test_a_vocabulary_that_could_merge_to_a_special_token_does_not() -> None:
+    """The made vocabulary has "</s" and ">": SentencePiece's own end token would be their merge."""
+    tokenizer = llama(legacy=True)
+    ids = tokenizer.encode("</s>", first=False)
+    assert tokenizer.eos_id not in ids
+    assert b"".join(map(tokenizer.token_bytes, ids)) == b"</s>"
+
+
+def test_the_first_words_space_is_put_even_before_a_space() -> None:
+    """As SentencePiece does: "▁" and then the text's own; decoding takes exactly one away again."""
+    tokenizer = llama(legacy=False)
+    doubled = tokenizer.encode(" cat", first=True)
+    assert doubled == tokenizer.encode("  cat", first=False)
+    assert tokenizer.decode(doubled) == " cat"
+
+
+@pytest.mark.parametrize(("legacy", "expected"), [(True, b" cat"), (False, b"cat")])
+def test_text_after_a_mark_gets_the_space_again_only_in_old_checkpoints(legacy: bool, expected: bytes) -> None:
+    tokenizer = llama(legacy=legacy)
+    prompt = assemble([TextSpan("</s>cat", "user", special=True)], tokenizer, [], IMAGE)
+    assert prompt.ids[:2] == (tokenizer.bos_id, tokenizer.eos_id)
+    assert b"".join(map(tokenizer.token_bytes, prompt.ids[2:])) == expected
+
+
+def test_slots_are_where_the_pictures_are() -> None:
+    tokenizer = byte_level()
+    parts = [TextSpan("ab", "user"), PictureSpan(1), PictureSpan(0), TextSpan("c", "user")]
+    prompt = assemble(parts, tokenizer, [1, 3], IMAGE)
+    assert prompt.slots == (Slot(2, 3, 1), Slot(5, 1, 0))
+    assert prompt.ids[2:6] == (IMAGE,) * 4
+    assert len(prompt.ids) == len(prompt.supervised) == 7
+
+
+def test_half_a_character_does_not_break_a_prompt() -> None:
+    assert byte_level().decode(byte_level().encode("a\udcffb", first=True)) == "a?b"
+
+
+def test_stop_ids_are_the_end_token_and_marks_that_are_tokens() -> None:
+    tokenizer = byte_level()
+    assert tokenizer.stop_ids(("<|im_end|>",)) == {tokenizer.eos_id, tokenizer.special_ids["<|im_end|>"]}
+    assert tokenizer.stop_ids(("###",)) == {tokenizer.eos_id}
+
+
+def _save(folder: Path, spec: object, config: object) -> Path:
+    (folder / "tokenizer.json").write_text(json.dumps(spec))
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_folder_is_read(tmp_path: Path) -> None:
+    config = {"bos_token": {"content": "<s>"}, "eos_token": "</s>", "pad_token": "<unk>", "add_bos_token": True}
+    tokenizer = Tokenizer.from_folder(_save(tmp_path, llama_spec(legacy=False), config))
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (1, 2, 0)
+    assert tokenizer.strips_space
+    assert not tokenizer.prefix_after_marks
+
+
+def test_the_begin_token_is_also_known_from_the_post_processor(tmp_path: Path) -> None:
+    spec = llama_spec(legacy=False)
+    spec["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+    }
+    with_begin = Tokenizer.from_folder(_save(tmp_path, spec, {"bos_token": "<s>", "eos_token": "</s>"}))
+    assert with_begin.bos_id == 1
+    assert with_begin.encode("cat", first=True)[0] != 1
+    without = Tokenizer(llama_spec(legacy=False), {"bos_token": "<s>", "eos_token": "</s>"})
+    assert without.bos_id is None
+
+
+def test_the_prepend_dialect_is_the_old_rule() -> None:
+    """Files converted before 2024 state the first word's space as a normalizer."""
+    spec = llama_spec(legacy=True)
+    spec["pre_tokenizer"] = None
+    spec["normalizer"] = {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        ],
+    }
+    config = {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}
+    old, new = Tokenizer(spec, config), llama(legacy=True)
+    assert old.prefix_after_marks
+    parts = [TextSpan("the cat</s>the  cat", "user", special=True), PictureSpan(0), TextSpan("is red", "user")]
+    assert assemble(parts, old, [1], IMAGE) == assemble(parts, new, [1], IMAGE)
+    assert assemble(parts, Tokenizer(spec, config | {"legacy": False}), [1], IMAGE) == assemble(
+        parts, llama(legacy=False), [1], IMAGE
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no tokenizer.json"),
+        ("", "not valid JSON"),
+        ("[1]", "not a JSON object"),
+        ("{}", "not a tokenizer that we can read"),
+        ('{"model": {"type": "WordPiece", "vocab": {}}}', "not BPE"),
+        ('{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}', "tokenizer.json is"),
+    ],
+)
+def test_a_broken_folder_is_a_users_error(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(ModelError, match=said):
+        Tokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff" * 40, b"\x0a\x05abc", b"version https://git-lfs.github.com/spec/v1\n"]
+)
+def test_a_broken_sentencepiece_file_is_a_users_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(content)
+    with pytest.raises(ModelError, match=r"tokenizer\.model"):
+        Tokenizer.from_folder(tmp_path)
