@@ -77,8 +77,8 @@ def _heart(a: float, b: float, c: float) -> list[Part]:
     lobe = 0.52 + 0.06 * b  # two discs over a point
     start, end = math.radians(212), math.acos(0.5 / lobe)
     left = []
-    for step in range(15):
-        angle = start + (end - start) * step / 14
+    for step in range(24):
+        angle = start + (end - start) * step / 23
         left.append((-0.5 + lobe * math.cos(angle), -lobe * math.sin(angle)))
     if a < 0.75:
         tip = [(0.0, 0.95 + 0.35 * c)]
@@ -112,8 +112,8 @@ def _moon(a: float, b: float, c: float) -> list[Part]:
     cross_x = (away * away + 1 - cut * cut) / (2 * away)
     alpha = math.acos(cross_x)
     beta = math.atan2(math.sin(alpha), cross_x - away)
-    outer = [alpha + (2 * math.pi - 2 * alpha) * step / 18 for step in range(19)]
-    inner = [2 * math.pi - beta - (2 * math.pi - 2 * beta) * step / 14 for step in range(15)]
+    outer = [alpha + (2 * math.pi - 2 * alpha) * step / 30 for step in range(31)]
+    inner = [2 * math.pi - beta - (2 * math.pi - 2 * beta) * step / 22 for step in range(23)]
     return [
         (
             "body",

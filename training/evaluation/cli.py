@@ -1,0 +1,60 @@
+"""`llava eval`: measure a model. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+
+Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write the table here.")]
+
+
+@app.callback()
+def evaluation() -> None:
+    """Measure a model."""
+
+
+@app.command("pictures")
+def pictures(
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A folder; the embedded model where none is given.")
+    ] = None,
+    count: Annotated[int, typer.Option("--pictures", "-n", min=2, help="New pictures a column.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Another seed, other pictures.")] = 0,
+    items: Annotated[int, typer.Option("--items", min=1, max=8, help="Most items in a picture.")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
+    markdown: Markdown = None,
+) -> None:
+    """How well a model answers about drawn pictures, by kind of question.
+
+    Asks about new pictures, in wordings and about kind-colour pairs that training never has, about pictures drawn by
+    other code, and as a control with the wrong picture.
+    """
+    import json
+    import sys
+
+    import llava_engine
+    from training.evaluation.pictures import evaluate
+
+    engine = llava_engine.load(model)
+
+    on_terminal = sys.stderr.isatty()
+
+    def tell(column: str, done: int, total: int) -> None:
+        if on_terminal:
+            typer.echo(f"\r\x1b[K{column}: {done} of {total}", err=True, nl=done == total)
+
+    table = evaluate(engine, count, seed, max_items=items, on_progress=tell)
+    if markdown:
+        _write(markdown, table.markdown() + "\n")
+    typer.echo(json.dumps({"model": engine.card.name, **table.as_json()}) if as_json else table.markdown())
+
+
+def _write(path: Path, text: str) -> None:
+    """All or nothing: to a temporary name, then renamed."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

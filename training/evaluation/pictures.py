@@ -1,0 +1,167 @@
+"""How well a model answers about drawn pictures: real greedy answers, read and graded, by family and column.
+
+Columns: new pictures; wordings and kind-colour pairs that training never has; the same scenes drawn by other code; and
+the control, the questions of the first column with another scene's picture. Knows an engine only by its public face.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+
+from llava_engine.contract import Reply
+from llava_engine.pictures.opening import Picture, open_picture
+from training.evaluation.table import Mistake, Score, Table
+from training.picture_world.dialogues import dialogue
+from training.picture_world.drawing import draw_scene
+from training.picture_world.exchanges import Exchange, Pairs
+from training.picture_world.foreign import draw_foreign
+from training.picture_world.grading import grade
+from training.picture_world.questions import FAMILIES, exchanges
+from training.picture_world.scenes import Scene, Split, random_scene
+from training.picture_world.talk import no_picture
+from training.picture_world.wording import Wordings
+
+APART = frozenset({"talk", "unknowable", "unknown_thing", "no_picture"})  # a picture does not change their answers
+WRONG = "wrong picture"
+SHOWN_MISTAKES = 3  # of each family and column
+MOST_TOKENS = 64
+
+
+class Conversing(Protocol):
+    """A conversation that goes on: `llava_engine.Chat`."""
+
+    def send(self, text: str, pictures: Sequence[Any] = ()) -> Iterator[str]: ...
+
+
+class Answering(Protocol):
+    """What is measured: `llava_engine.Engine`."""
+
+    def answer(self, questions: Sequence[tuple[str, Sequence[Any]]], **sampling: Any) -> list[Reply]: ...
+
+    def chat(self, **sampling: Any) -> Conversing: ...
+
+
+@dataclass(frozen=True)
+class Column:
+    """One way to test.
+
+    Attributes:
+        name: the table's heading.
+        split: which scenes.
+        wordings: which templates.
+        pairs: which pairs questions may name.
+        foreign: drawn by other code.
+    """
+
+    name: str
+    split: Split = "new"
+    wordings: Wordings = "train"
+    pairs: Pairs = "train"
+    foreign: bool = False
+
+
+COLUMNS = (
+    Column("new pictures"),
+    Column("held-out wordings", wordings="held_out"),
+    Column("held-out pairs", split="held_out_pairs", pairs="all"),
+    Column("drawn by other code", foreign=True),
+    Column(WRONG),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture with everything that is asked about it.
+
+    Attributes:
+        picture: as the model gets it.
+        single: independent questions.
+        turns: one dialogue; its turns after the first are counted.
+        before: a question asked without any picture.
+    """
+
+    picture: Picture
+    single: tuple[Exchange, ...]
+    turns: tuple[Exchange, ...]
+    before: Exchange
+
+
+def evaluate(
+    engine: Answering,
+    pictures: int = 100,
+    seed: int = 0,
+    *,
+    max_items: int = 4,
+    columns: Sequence[Column] = COLUMNS,
+    on_progress: Callable[[str, int, int], None] = lambda column, done, total: None,
+) -> Table:
+    """Ask, read and grade.
+
+    Args:
+        engine: answers, greedily.
+        pictures: new ones a column; about every second family can be asked of any one.
+        seed: the same seed, the same pictures and questions.
+        max_items: in a picture.
+        columns: what to test.
+        on_progress: told the column, and how many of its pictures are done.
+    """
+    scores: dict[str, dict[str, Score]] = {}
+    mistakes: list[Mistake] = []
+    for column in columns:
+        tally: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        asked_as = COLUMNS[0].name if column.name == WRONG else column.name  # the control asks just what that one asks
+        rng = random.Random(f"{seed} {asked_as}")
+        cases = [_case(column, rng, max_items) for _ in range(pictures)]
+        for done, case in enumerate(cases):
+            shown = cases[done - 1].picture if column.name == WRONG else case.picture
+            for exchange, said in _asked(engine, case, shown):
+                right = grade(exchange, said)
+                count = tally[exchange.family]
+                count[0] += right
+                count[1] += 1
+                if not right and count[1] - count[0] <= SHOWN_MISTAKES:
+                    mistakes.append(Mistake(column.name, exchange.family, exchange.question, exchange.answer, said))
+            on_progress(column.name, done + 1, pictures)
+        order = [*FAMILIES, *sorted(set(tally) - set(FAMILIES))]
+        scores[column.name] = {family: Score(*tally[family]) for family in order if family in tally}
+    about = {"pictures": pictures, "seed": seed, "max_items": max_items}
+    return Table(scores, APART, tuple(mistakes), about)
+
+
+def _case(column: Column, rng: random.Random, max_items: int) -> Case:
+    scene = random_scene(rng, max_items=max_items, split=column.split)
+    drawn = draw_foreign(scene, rng) if column.foreign else draw_scene(scene, rng)
+    turns = dialogue(scene, rng, wordings=column.wordings, pairs=column.pairs, only_follow_ups=True)
+    return Case(_opened(drawn), tuple(_singles(column, scene, rng)), tuple(turns), no_picture(rng, column.wordings))
+
+
+def _opened(drawn: Image.Image) -> Picture:
+    return open_picture(drawn, name="drawn")
+
+
+def _singles(column: Column, scene: Scene, rng: random.Random) -> Iterator[Exchange]:
+    """One question of each family that this scene can serve."""
+    for family in FAMILIES:
+        try:
+            yield exchanges(scene, rng, n=1, families=[family], wordings=column.wordings, pairs=column.pairs)[0]
+        except ValueError:
+            continue
+
+
+def _asked(engine: Answering, case: Case, shown: Picture) -> Iterator[tuple[Exchange, str]]:
+    """Each exchange of a case, with what the model says."""
+    questions: list[tuple[str, Sequence[Any]]] = [(exchange.question, [shown]) for exchange in case.single]
+    replies = engine.answer([*questions, (case.before.question, [])], max_new_tokens=MOST_TOKENS)
+    for exchange, reply in zip((*case.single, case.before), replies, strict=True):
+        yield exchange, reply.text
+    chat = engine.chat(max_new_tokens=MOST_TOKENS)
+    for number, exchange in enumerate(case.turns):
+        said = "".join(chat.send(exchange.question, [shown] if number == 0 else []))
+        if number:
+            yield exchange, said
