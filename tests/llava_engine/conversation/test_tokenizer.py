@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import tokenizers
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from llava_engine.conversation import templates
 from llava_engine.conversation.messages import Conversation, Message
-from llava_engine.conversation.spans import PictureSpan, TextSpan, prompt_text, spans
+from llava_engine.conversation.spans import PictureSpan, Span, TextSpan, prompt_text, spans
 from llava_engine.conversation.tokenizer import Slot, Tokenizer, assemble
 from llava_engine.errors import ModelError
 from llava_engine.pictures.opening import Picture
@@ -23,10 +23,11 @@ from tests.llava_engine.conversation.tiny_tokenizers import byte_level, byte_lev
 PICTURE = cast(Picture, None)
 IMAGE = -200
 CHAT_TEMPLATES = [templates.get(name) for name in ("v0", "v1", "mpt")]
-KINDS: dict[str, tuple[Tokenizer, dict[str, Any]]] = {
-    "llama legacy": (llama(legacy=True), llama_spec(legacy=True)),
-    "llama": (llama(legacy=False), llama_spec(legacy=False)),
-    "byte level": (byte_level(), byte_level_spec()),
+# Ours, and the library's own with the same file.
+KINDS: dict[str, tuple[Tokenizer, tokenizers.Tokenizer]] = {
+    "llama legacy": (llama(legacy=True), tokenizers.Tokenizer.from_str(json.dumps(llama_spec(legacy=True)))),
+    "llama": (llama(legacy=False), tokenizers.Tokenizer.from_str(json.dumps(llama_spec(legacy=False)))),
+    "byte level": (byte_level(), tokenizers.Tokenizer.from_str(json.dumps(byte_level_spec()))),
 }
 
 # No space at the start: SentencePiece puts its own before it, and the library's Metaspace does not (see below).
@@ -47,18 +48,17 @@ def conversations(draw: st.DrawFn) -> Conversation:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("template", CHAT_TEMPLATES, ids=lambda template: template.name)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 @given(conversation=conversations())
 def test_ids_are_the_librarys_for_the_whole_text(
     kind: str, template: templates.Template, conversation: Conversation
 ) -> None:
-    tokenizer, spec = KINDS[kind]
+    tokenizer, whole = KINDS[kind]
     typed_text = "".join(message.text for message in conversation.messages)
     if any(mark in typed_text for mark in tokenizer.special_ids):
         return  # the library would make special tokens of them; see the test of that below
     parts = spans(conversation, template)
     prompt = assemble(parts, tokenizer, [2] * len(conversation.pictures), IMAGE)
-    whole = tokenizers.Tokenizer.from_str(json.dumps(spec))
 
     expected = [] if tokenizer.bos_id is None else [tokenizer.bos_id]
     edges: set[int] = set()
@@ -89,7 +89,7 @@ def _straddled(text: str, template: templates.Template, offsets: list[tuple[int,
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("template", CHAT_TEMPLATES, ids=lambda template: template.name)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 @given(conversation=conversations())
 def test_the_mask_covers_the_answers_and_their_ends_and_nothing_else(
     kind: str, template: templates.Template, conversation: Conversation
@@ -108,7 +108,7 @@ def test_the_mask_covers_the_answers_and_their_ends_and_nothing_else(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("template", CHAT_TEMPLATES, ids=lambda template: template.name)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 @given(conversation=conversations())
 def test_an_open_prompt_begins_the_prompt_with_its_answer(
     kind: str, template: templates.Template, conversation: Conversation
@@ -145,9 +145,14 @@ def test_what_a_user_types_never_becomes_a_special_token(kind: str, text: str) -
         assert count[0] == count[1]
 
 
-def test_a_vocabulary_that_could_merge_to_a_special_token_does_not() -> None:
-    """The made vocabulary has "</s" and ">": SentencePiece's own end token would be their merge."""
-    tokenizer = llama(legacy=True)
+@pytest.mark.parametrize("written", [["</s", ">"], "</s >"], ids=["a pair", "a line"])
+def test_a_merge_that_would_make_a_special_token_is_left_out(written: object) -> None:
+    """Some converters list it, because the end token's text is in the vocabulary like any piece."""
+    spec = llama_spec(legacy=True)
+    merges = spec["model"]["merges"]
+    old_style = isinstance(written, str)
+    spec["model"]["merges"] = [*([" ".join(pair) for pair in merges] if old_style else merges), written]
+    tokenizer = Tokenizer(spec, {"bos_token": "<s>", "eos_token": "</s>"})
     ids = tokenizer.encode("</s>", first=False)
     assert tokenizer.eos_id not in ids
     assert b"".join(map(tokenizer.token_bytes, ids)) == b"</s>"
@@ -171,7 +176,7 @@ def test_text_after_a_mark_gets_the_space_again_only_in_old_checkpoints(legacy: 
 
 def test_slots_are_where_the_pictures_are() -> None:
     tokenizer = byte_level()
-    parts = [TextSpan("ab", "user"), PictureSpan(1), PictureSpan(0), TextSpan("c", "user")]
+    parts: list[Span] = [TextSpan("ab", "user"), PictureSpan(1), PictureSpan(0), TextSpan("c", "user")]
     prompt = assemble(parts, tokenizer, [1, 3], IMAGE)
     assert prompt.slots == (Slot(2, 3, 1), Slot(5, 1, 0))
     assert prompt.ids[2:6] == (IMAGE,) * 4
@@ -231,7 +236,11 @@ def test_the_prepend_dialect_is_the_old_rule() -> None:
     config = {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}
     old, new = Tokenizer(spec, config), llama(legacy=True)
     assert old.prefix_after_marks
-    parts = [TextSpan("the cat</s>the  cat", "user", special=True), PictureSpan(0), TextSpan("is red", "user")]
+    parts: list[Span] = [
+        TextSpan("the cat</s>the  cat", "user", special=True),
+        PictureSpan(0),
+        TextSpan("is red", "user"),
+    ]
     assert assemble(parts, old, [1], IMAGE) == assemble(parts, new, [1], IMAGE)
     assert assemble(parts, Tokenizer(spec, config | {"legacy": False}), [1], IMAGE) == assemble(
         parts, llama(legacy=False), [1], IMAGE
