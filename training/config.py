@@ -12,6 +12,7 @@ from typing import Literal
 from llava_engine.errors import DataError
 
 Precision = Literal["auto", "bf16", "fp32"]
+Task = Literal["pretrain", "finetune"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Run:
         seed: the same seed and the same steps give the same weights.
         save_minutes: the training state is written this often.
         log_steps: a row of metrics.jsonl stands for so many steps.
+        threads: processor cores that torch computes with; None leaves it to torch.
         workers: processes that prepare batches; 0 prepares them between the steps.
         precision: "bf16" computes products in bfloat16 (weights stay fp32); "auto" takes it where the machine has it.
         device: where to train, as torch names it.
@@ -67,6 +69,7 @@ class Run:
     seed: int = 0
     save_minutes: float = 5.0
     log_steps: int = 50
+    threads: int | None = None
     workers: int = 1
     precision: Precision = "auto"
     device: str = "cpu"
@@ -106,8 +109,33 @@ class TinyShape:
     tower_heads: int = 4
     tower_mlp: int = 512
     width: int = 128
-    layers: int = 4
+    layers: int = 5
     heads: int = 4
     mlp: int = 352
     vocabulary: int = 1000
     context: int = 2048
+
+
+@dataclass(frozen=True)
+class Course:
+    """How finetuning goes on.
+
+    Attributes:
+        first_most: items a picture has at first, until `mastered` of the training answers are wholly right.
+        most: items a picture has then.
+        mastered: see above.
+        plain_until: part of the run in which the plainest wordings fade out.
+        thaw: part of the run after which the tower moves too; 1 keeps it frozen.
+        tower_rate: the tower's rate, as a factor.
+        labels: weight of the tower's patch labels while it moves.
+        mentions: weight of the grounded mentions.
+    """
+
+    first_most: int = 2
+    most: int = 4
+    mastered: float = 0.7
+    plain_until: float = 0.1
+    thaw: float = 0.6
+    tower_rate: float = 0.3
+    labels: float = 0.3
+    mentions: float = 0.5

@@ -5,6 +5,7 @@ For what is no checkpoint of its own: a tower between two stages, heads that are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -25,11 +26,26 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         raise StorageError(f"{path} can not be written: {error}.") from error
 
 
-def read_into(module: nn.Module, path: Path) -> None:
-    """Fill a module from a file, every tensor of both. Raises `DataError` when the file is missing or does not fit."""
+def write_text(text: str, path: Path) -> None:
+    """Write a text file. Raises `StorageError` as `write_tensors` does."""
+    part = path.with_name(path.name + ".part")
     try:
-        module.load_state_dict(load_file(path))
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"{path} can not be written: {error.strerror}.") from error
+
+
+def read_into(module: nn.Module, path: Path, *, tied: Mapping[str, str] | None = None) -> None:
+    """Fill a module from a file, every tensor of both. Raises `DataError` when the file is missing or does not fit.
+
+    `tied` names tensors that are not stored, each with the one that it is the same as.
+    """
+    try:
+        tensors = load_file(path)
+        module.load_state_dict(tensors | {name: tensors[same] for name, same in (tied or {}).items()})
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing.", "Run the stage before this one first.") from error
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, KeyError) as error:
         raise DataError(f"{path} does not fit this model: {str(error).splitlines()[0]}") from error

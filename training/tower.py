@@ -144,7 +144,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelledSource:
-    """Draws a batch: most pictures with up to four items, a fifth with up to six."""
+    """Draws a batch: half of the pictures with up to four items, half with up to seven: small ones are learned last."""
 
     seed: int
     grid: int
@@ -152,10 +152,10 @@ class LabelledSource:
 
     def __getitem__(self, step: int) -> Labelled:
         rng = random.Random(self.seed << 32 | step)
-        crowded = self.size // 5
+        crowded = self.size // 2
         drawn = [
             labelled_pictures(rng, self.size - crowded, 4, grid=self.grid),
-            labelled_pictures(rng, crowded, 6, grid=self.grid),
+            labelled_pictures(rng, crowded, 7, grid=self.grid),
         ]
         return Labelled(
             torch.from_numpy(np.concatenate([pictures for pictures, _ in drawn])),

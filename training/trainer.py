@@ -98,6 +98,8 @@ def train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None] = lam
     folder can not be written.
     """
     _folder(run.out)
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
     groups = stage.groups()
     optimizer = _optimizer(groups, optim)
     step, seconds = 0, 0.0

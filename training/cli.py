@@ -1,0 +1,251 @@
+"""`llava train`: tiny, pretrain, finetune, embedded.
+
+Turns options into settings, shows progress, and says how to go on after Ctrl-C. Importing it imports neither torch nor
+transformers: each command fetches what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llava_engine.errors import DataError
+from training.config import Course, Optim, Precision, Run, TinyShape
+
+if TYPE_CHECKING:
+    from training.trainer import Outcome
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Train a model: a tiny one from nothing, or any LLaVA on data of yours.",
+    epilog="""\b
+Examples:
+  llava train embedded --out runs                       the model that comes along, from nothing (two cores, 2 hours)
+  llava train tiny --out runs/tiny                      only its start: tower, tokenizer, language model
+  llava train pretrain --model runs/tiny --data world --minutes 4 --out runs/pretrain
+  llava train finetune --model runs/pretrain --data world --minutes 75 --out runs/finetune
+  llava train finetune --model llava-7b --data rows.json --images photos --steps 1000 --out runs/mine
+""",
+)
+
+
+class Part(str, Enum):
+    """A part of the tiny start."""
+
+    tokenizer = "tokenizer"
+    tower = "tower"
+    language = "language"
+    together = "together"
+
+
+class PrecisionOption(str, Enum):
+    """How products are computed."""
+
+    auto = "auto"
+    bf16 = "bf16"
+    fp32 = "fp32"
+
+
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The run's folder: model, state, metrics.")]
+Model = Annotated[Path, typer.Option("--model", "-m", metavar="DIR", help="Where to start: a model's or a run's folder.")]
+Data = Annotated[
+    str, typer.Option("--data", "-d", metavar="FILE|world", help="Rows in LLaVA's form (.json, .jsonl), or the picture world.")
+]
+Images = Annotated[Path | None, typer.Option("--images", metavar="DIR", help="The folder that the rows' pictures are in.")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="End after so many steps …")]
+Minutes = Annotated[float | None, typer.Option("--minutes", help="… or after so many minutes of training.")]
+Rate = Annotated[float, typer.Option("--rate", help="The highest learning rate.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, help="Rows a step (with --data FILE).")]
+Seed = Annotated[int, typer.Option("--seed", help="The same seed and steps give the same weights.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in --out.")]
+SaveMinutes = Annotated[float, typer.Option("--save-minutes", help="Write model and state this often.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare batches.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores for the training itself.")]
+PrecisionChoice = Annotated[PrecisionOption, typer.Option("--precision", help="bf16 where the machine is fast at it.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")]
+
+
+@app.command()
+def tiny(
+    out: Out,
+    only: Annotated[Part | None, typer.Option("--only", help="Make one part, so that parts can run side by side.")] = None,
+    tower_minutes: Annotated[float, typer.Option("--tower-minutes", help="Training time of the tower.")] = 33.0,
+    language_minutes: Annotated[float, typer.Option("--language-minutes", help="… of the language model.")] = 4.0,
+    tower_steps: Annotated[int | None, typer.Option("--tower-steps", min=1, help="Steps instead of minutes.")] = None,
+    language_steps: Annotated[int | None, typer.Option("--language-steps", min=1, help="The same.")] = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    threads: Threads = 1,
+    workers: Workers = 1,
+) -> None:
+    """Make a tiny LLaVA to begin with: a tower that knows drawn shapes, a tokenizer, a language model that knows words."""
+    from llava_engine.conversation.tokenizer import Tokenizer
+    from training import tiny as parts
+
+    shape = TinyShape()
+
+    def run(name: str, steps: int | None, minutes: float) -> Run:
+        return Run(
+            out / name,
+            steps=steps,
+            minutes=None if steps else minutes,
+            seed=seed,
+            workers=workers,
+            threads=threads,
+            resume=resume and (out / name / "training-state.pt").is_file(),
+        )
+
+    again = f"llava train tiny --out {out} --resume"
+    if only in (None, Part.tokenizer) and not (resume and (out / "tokenizer" / "tokenizer.json").is_file()):
+        parts.make_tokenizer(shape, out / "tokenizer", seed)
+    if only in (None, Part.tower):
+        _finished(parts.train_tower(shape, run("tower", tower_steps, tower_minutes), _progress()), again)
+    if only in (None, Part.language):
+        tokenizer = Tokenizer.from_folder(out / "tokenizer")
+        _finished(parts.train_language(shape, run("language", language_steps, language_minutes), tokenizer, _progress()), again)
+    if only in (None, Part.together):
+        folders = {name: out / name for name in ("tower", "language", "tokenizer")}
+        parts.put_together(shape, **folders, out=out, seed=seed)
+        typer.echo(f"The tiny start is in {out / 'model'}.", err=True)
+
+
+@app.command()
+def pretrain(
+    model: Model,
+    data: Data,
+    out: Out,
+    images: Images = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    rate: Rate = 1e-3,
+    batch: Batch = 32,
+    seed: Seed = 0,
+    resume: Resume = False,
+    save_minutes: SaveMinutes = 5.0,
+    workers: Workers = 1,
+    threads: Threads = None,
+    precision: PrecisionChoice = PrecisionOption.auto,
+    device: Device = "cpu",
+) -> None:
+    """Align the projector on captions; tower and language model stay as they are."""
+    from training import tuning
+
+    run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
+    _finished(tuning.tune("pretrain", model, data, images, run, Optim(rate=rate), Course(), batch, _progress()), _again())
+
+
+@app.command()
+def finetune(
+    model: Model,
+    data: Data,
+    out: Out,
+    images: Images = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="The highest rate; 1e-3 for the world, 2e-5 for rows.")] = None,
+    thaw: Annotated[
+        float | None,
+        typer.Option("--thaw", min=0, max=1, help="Train the tower too after this part of the run; 0.6 for the world, else never."),
+    ] = None,
+    batch: Batch = 16,
+    seed: Seed = 0,
+    resume: Resume = False,
+    save_minutes: SaveMinutes = 5.0,
+    workers: Workers = 1,
+    threads: Threads = None,
+    precision: PrecisionChoice = PrecisionOption.auto,
+    device: Device = "cpu",
+) -> None:
+    """Train projector and language model on conversations about pictures; late in the run the tower too, if it shall."""
+    from training import tuning
+
+    world = data == tuning.WORLD
+    optim = Optim(rate=rate or (1e-3 if world else 2e-5))
+    course = Course(thaw=thaw if thaw is not None else (0.6 if world else 1.0))
+    run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
+    _finished(tuning.tune("finetune", model, data, images, run, optim, course, batch, _progress()), _again())
+
+
+@app.command()
+def embedded(
+    out: Out,
+    seed: Seed = 0,
+    scale: Annotated[float, typer.Option("--scale", help="All times times this; 0.01 tries the way in a minute.")] = 1.0,
+    threads: Threads = 1,
+) -> None:
+    """Rebuild the model that comes along, from nothing, stage by stage; call it again to go on where it stopped."""
+    from training import tuning
+
+    times = {"tower": 33.0, "language": 4.0, "pretrain": 4.0, "finetune": 75.0}
+    minutes = {name: scale * time for name, time in times.items()}
+    tiny(out / "tiny", None, minutes["tower"], minutes["language"], None, None, seed, True, threads, 1)
+    for task, start in (("pretrain", "tiny"), ("finetune", "pretrain")):
+        folder = out / task
+        run = Run(
+            folder,
+            minutes=minutes[task],
+            seed=seed,
+            threads=threads,
+            resume=(folder / "training-state.pt").is_file(),
+        )
+        outcome = tuning.tune(task, out / start, tuning.WORLD, None, run, Optim(), Course(), 1, _progress())
+        _finished(outcome, f"llava train embedded --out {out}")
+    typer.echo(f"The model is in {out / 'finetune' / 'model'}.", err=True)
+
+
+def _run(
+    out: Path,
+    steps: int | None,
+    minutes: float | None,
+    seed: int,
+    resume: bool,
+    save_minutes: float,
+    workers: int,
+    threads: int | None,
+    precision: PrecisionOption,
+    device: str,
+) -> Run:
+    named: Precision = precision.value  # type: ignore[assignment]
+    if not resume and (out / "training-state.pt").is_file():
+        raise DataError(f"{out} holds a run already.", "Go on with --resume, or choose another --out.")
+    return Run(
+        out,
+        steps=steps,
+        minutes=minutes,
+        seed=seed,
+        save_minutes=save_minutes,
+        workers=workers,
+        threads=threads,
+        precision=named,
+        device=device,
+        resume=resume,
+    )
+
+
+def _progress() -> Callable[[str], None]:
+    """Shows progress on standard error: one line that changes on a terminal, a line each time elsewhere."""
+    if not sys.stderr.isatty():
+        return lambda line: typer.echo(line, err=True)
+
+    def show(line: str) -> None:
+        typer.echo(f"\r\x1b[2K{line}" + ("\n" if line.endswith("done") else ""), nl=False, err=True)
+
+    return show
+
+
+def _again() -> str:
+    """This command, with --resume."""
+    words = ["llava", *sys.argv[1:]]
+    return " ".join([*words, *([] if "--resume" in words else ["--resume"])])
+
+
+def _finished(outcome: Outcome, again: str) -> None:
+    if outcome.interrupted:
+        typer.echo(f"Stopped after step {outcome.step}; everything is saved. Go on with:\n  {again}", err=True)
+        raise typer.Exit(130)
