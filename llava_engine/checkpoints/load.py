@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from llava_engine.checkpoints import keys
 from llava_engine.checkpoints.files import TensorFiles, read_json
@@ -196,10 +198,22 @@ def _parameters(model: LlavaModel) -> Iterator[tuple[str, nn.Parameter]]:
     return model.named_parameters(remove_duplicate=False)
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """torch.nn.init does nothing: every weight will be read, and `normal_` on meta would import torch's compiler (1 s)."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
+
+
 def _skeleton(config: LlavaConfig) -> LlavaModel:
     """The model without memory: shapes only. A head that is tied in training is a matrix of its own for inference."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NothingDrawn():
             return LlavaModel(config)
     except (RuntimeError, ValueError, ZeroDivisionError, TypeError) as error:
         first = str(error).splitlines()[0]
