@@ -66,11 +66,13 @@ def exchanges(
     tries = 0
     while len(asked) < n:
         for name in rng.choices(names, shares, k=n - len(asked)):
-            exchange = FAMILIES[name][1](occasion)
-            if exchange is not None:
-                asked.append(exchange)
+            for _ in range(6):  # another two items may be fit where these are not
+                exchange = FAMILIES[name][1](occasion)
+                if exchange is not None:
+                    asked.append(exchange)
+                    break
         tries += 1
-        if tries > 200:
+        if tries > 40:
             raise ValueError(f"this scene of {len(scene.items)} has no question of {', '.join(names)}")
     return asked
 

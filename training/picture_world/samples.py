@@ -1,4 +1,4 @@
-"""The sample pictures of the app, drawn large: `python -m training.picture_world.samples llava_engine/embedded/samples`.
+"""The app's sample pictures, drawn large: `python -m training.picture_world.samples llava_engine/embedded/samples`.
 
 Each holds one to four items, well within what the embedded model has learned, and brings a question.
 """
@@ -33,7 +33,7 @@ SAMPLES: dict[str, tuple[Scene, str]] = {
             (
                 Item("tree", "green", 0.21, 0.55, 0.26, (46, 160, 80), form=(0.45, 0.03, 0.6)),
                 Item("house", "red", 0.6, 0.55, 0.25, (220, 40, 50), "edged", stroke=0.03, form=(0.62, 0.45, 0.9)),
-                Item("car", "blue", 0.89, 0.8, 0.12, (40, 100, 220), form=(0.6, 0.4, 0.3)),
+                Item("car", "blue", 0.89, 0.73, 0.12, (40, 100, 220), form=(0.6, 0.4, 0.3)),
             ),
             *(96, 72),
             (238, 247, 226),
@@ -43,9 +43,9 @@ SAMPLES: dict[str, tuple[Scene, str]] = {
     "sea": (
         Scene(
             (
-                Item("boat", "red", 0.27, 0.36, 0.28, (214, 40, 40), "edged", stroke=0.03, form=(0.5, 0.4, 0.3)),
-                Item("boat", "white", 0.74, 0.32, 0.22, (255, 255, 255), "edged", stroke=0.04, form=(0.2, 0.5, 0.4)),
-                Item("fish", "orange", 0.58, 0.79, 0.19, (255, 140, 0), form=(0.5, 0.5, 0.45)),
+                Item("boat", "red", 0.27, 0.37, 0.28, (214, 40, 40), "edged", stroke=0.03, form=(0.5, 0.4, 0.3)),
+                Item("boat", "white", 0.74, 0.33, 0.22, (255, 255, 255), "edged", stroke=0.04, form=(0.2, 0.5, 0.4)),
+                Item("fish", "orange", 0.63, 0.8, 0.16, (255, 140, 0), form=(0.5, 0.5, 0.45)),
             ),
             *(96, 72),
             (135, 206, 235),
