@@ -1,17 +1,18 @@
 """The tray of pictures under the prompt: numbered, opened off the caller's thread, sent only with a message.
 
-A source (path, URL, bytes) goes in, an `Attachment` with a small copy to show comes out, or a `LlavaError` that says
-why not. It never blocks its caller and knows no screen. What counts as a source in pasted text is `sources.py`.
+A source (path, URL, bytes) goes in, an `Attachment` with a small copy to show comes out, or the error that says why
+not. It never blocks its caller and knows no screen. What counts as a source in pasted text is `sources.py`.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llava_engine.errors import LlavaError
 from llava_engine.pictures.opening import Picture
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 THUMBNAIL_SIDE = 800
 """The longer side of a small copy at most, in pixels: enough for a full-screen preview in half-cells."""
+
+AT_ONCE = 2
+"""How many sources are opened at the same time: a folder of photos pasted at once must not fill the memory."""
 
 Source = str | Path | bytes
 
@@ -40,15 +44,18 @@ class Attachment:
 
 @dataclass(frozen=True)
 class FailedAttachment:
-    """A source that could not be opened: its number, and why."""
+    """A source that could not be opened: its number, and why. Anything but a LlavaError is a bug."""
 
     number: int
-    error: LlavaError
+    error: Exception
 
 
 def thumbnail(picture: Picture, side: int = THUMBNAIL_SIDE) -> Image.Image:
     """A copy of the picture whose longer side is at most `side` pixels. Tens of ms for a photo: not on a UI thread."""
-    raise NotImplementedError
+    width, height = picture.image.size
+    scale = min(1.0, side / max(width, height))
+    # reducing_gap: a cheap reduction by whole pixels first, then the good filter on what is left.
+    return picture.image.resize((max(1, round(width * scale)), max(1, round(height * scale))), reducing_gap=2.0)
 
 
 class AttachmentTray:
@@ -56,34 +63,77 @@ class AttachmentTray:
 
     Args:
         open_source: source -> Picture; raises PictureError. Runs in a background thread.
-        keep: called with each opened picture in that thread (the store keeps its bytes); may raise StorageError.
+        keep: called with each opened picture in that thread (the store keeps its bytes).
     """
 
-    def __init__(self, open_source: Callable[[Source], Picture], keep: Callable[[Picture], None]) -> None:
-        raise NotImplementedError
+    def __init__(self, open_source: Callable[[Source], Picture], keep: Callable[[Picture], object]) -> None:
+        self._open_source = open_source
+        self._keep = keep
+        self._entries: dict[int, _Entry] = {}
+        self._given = 0
+        self._arrived: deque[_Entry] = deque()
+        self._slots = threading.Semaphore(AT_ONCE)
 
     def add(self, source: Source) -> int:
         """Begin to open a source; its number."""
-        raise NotImplementedError
+        self._given += 1
+        entry = _Entry(self._given, source)
+        self._entries[entry.number] = entry
+        # Daemon: a slow download must not keep a closed app alive.
+        threading.Thread(target=self._open, args=(entry,), name="llava-picture", daemon=True).start()
+        return entry.number
 
     def remove(self, number: int) -> None:
         """Take one out, open or not. An unknown number is no error."""
-        raise NotImplementedError
+        self._entries.pop(number, None)
 
     def clear(self) -> None:
         """Take all out and begin again with 1."""
-        raise NotImplementedError
+        self._entries.clear()
+        self._given = 0
 
     def poll(self) -> list[Attachment | FailedAttachment]:
         """What came of the sources since the last call, by number; failed ones have left the tray."""
-        raise NotImplementedError
+        results: list[Attachment | FailedAttachment] = []
+        while self._arrived:
+            entry = self._arrived.popleft()
+            if self._entries.get(entry.number) is not entry or entry.result is None:
+                continue  # taken out meanwhile
+            results.append(entry.result)
+            if isinstance(entry.result, FailedAttachment):
+                del self._entries[entry.number]
+            else:
+                entry.attachment = entry.result
+        return sorted(results, key=lambda result: result.number)
 
     @property
     def ready(self) -> tuple[Attachment, ...]:
         """Those that are open, by number."""
-        raise NotImplementedError
+        return tuple(entry.attachment for entry in self._entries.values() if entry.attachment is not None)
 
     @property
     def opening(self) -> tuple[int, ...]:
         """Numbers of those that are not open yet."""
-        raise NotImplementedError
+        return tuple(number for number, entry in self._entries.items() if entry.attachment is None)
+
+    def _open(self, entry: _Entry) -> None:
+        with self._slots:
+            if self._entries.get(entry.number) is not entry:
+                return  # taken out before its turn came
+            try:
+                picture = self._open_source(entry.source)
+                self._keep(picture)
+                entry.result = Attachment(entry.number, picture, thumbnail(picture))
+            except Exception as error:
+                entry.result = FailedAttachment(entry.number, error)
+        self._arrived.append(entry)
+
+
+class _Entry:
+    """A place in the tray: `result` is the opening thread's to set, `attachment` what the tray has handed out."""
+
+    def __init__(self, number: int, source: Source) -> None:
+        self.number = number
+        self.source = source
+        self.result: Attachment | FailedAttachment | None = None
+        self.attachment: Attachment | None = None

@@ -44,11 +44,18 @@ class ChatChanged:
 
 
 @dataclass(frozen=True)
+class ChatTitled:
+    """The shown chat has another title, or is a new one that has just been made; its turns stay as they are."""
+
+    chat: Chat
+
+
+@dataclass(frozen=True)
 class BranchChanged:
     """The shown branch of this chat is another one from `from_turn_id` on (a version was flipped, regenerated, edited).
 
     Everything before it stays as it is; `from_turn_id` is a turn of the new branch. Turns of the new branch from there
-    on are to be read with `ChatSession.page()`; no `TurnAdded` is sent for them.
+    on are to be read with `ChatSession.page()`; no `TurnAdded` is sent for those that were there already.
     """
 
     from_turn_id: int
@@ -56,7 +63,10 @@ class BranchChanged:
 
 @dataclass(frozen=True)
 class TurnAdded:
-    """A turn stands at the end of the shown branch: a user's, or an empty answer that will grow."""
+    """A turn stands at the end of the shown branch: a user's, or an empty answer that will grow.
+
+    One that was read with `ChatSession.page()` already stays as it is.
+    """
 
     turn: Turn
 
@@ -111,6 +121,7 @@ Event = (
     | Loading
     | ModelReady
     | ChatChanged
+    | ChatTitled
     | BranchChanged
     | TurnAdded
     | AnswerGrew
