@@ -38,7 +38,7 @@ LABELS: dict[str, tuple[int, float]] = {
     "same_pair": (MOST_ITEMS, 0.4),
     "rank": (MOST_ITEMS, 0.4),
     "all": (MOST_ITEMS, 0.3),
-    **{f"{side}_{what}": (size, 0.15) for side in SIDES for what, size in
+    **{f"{side}_{what}": (size, 0.07) for side in SIDES for what, size in
        (("kind", len(KINDS) + 1), ("colour", len(COLOUR_NAMES) + 1))},
 }  # fmt: skip
 _NAMES = tuple(LABELS)
