@@ -1,0 +1,155 @@
+"""The full-screen app: puts session, screen, looks and palette together, and runs them. No chat logic.
+
+The model is loaded after the first frame, on the session's thread; nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.app import App
+from textual.command import Provider
+from textual.worker import WorkerFailed
+
+from llava_engine.contract import EngineLike, LoadProgress, Sampling
+from llava_tui.crash import write_report
+from llava_tui.model_seat import Loader
+from llava_tui.palette import ChatCommands
+from llava_tui.paths import user_paths
+from llava_tui.records import Chat
+from llava_tui.samples import samples
+from llava_tui.screens.chat import ChatScreen
+from llava_tui.session import ChatSession
+from llava_tui.store import Store
+from llava_tui.themes import EMBER, PAPER
+from llava_tui.widgets.graphics import Graphics, graphics_for
+
+
+class LlavaApp(App[None]):
+    """The app around one session.
+
+    Args:
+        session: the chat.
+        chats: searches the kept chats.
+        loader: loads the model, once the first frame is there.
+        pictures: paths or URLs to attach at once.
+        tiny: the model is the one that comes with the package.
+        graphics: makes pictures in the terminal's own protocol; None for half cells.
+        theme: the name of the colours to begin with.
+
+    Attributes:
+        crash: what ended the app though it should not have; None otherwise.
+    """
+
+    TITLE = "llava"
+    CSS_PATH = "app.tcss"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {ChatCommands}
+    DEFAULT_MODE = "chat"
+
+    def __init__(
+        self,
+        session: ChatSession,
+        chats: Callable[[str], list[Chat]],
+        loader: Loader,
+        *,
+        pictures: Sequence[str] = (),
+        tiny: bool = False,
+        graphics: Graphics | None = None,
+        theme: str = EMBER.name,
+    ) -> None:
+        super().__init__()
+        self.crash: BaseException | None = None
+        self._session = session
+        self._chats = chats
+        self._loader = loader
+        self._pictures = pictures
+        self._tiny = tiny
+        self._graphics = graphics
+        for look in (EMBER, PAPER):
+            self.register_theme(look)
+        self.theme = theme
+        self.add_mode("chat", self._chat_screen)
+
+    def _chat_screen(self) -> ChatScreen:
+        return ChatScreen(self._session, self._chats, samples(), tiny=self._tiny, graphics=self._graphics)
+
+    def on_ready(self) -> None:
+        """The first frame is there."""
+        for picture in self._pictures:
+            self._session.attach(picture)
+        self._session.load(self._loader)
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Textual's own report would print the values of local variables, a person's words among them."""
+        if self.crash is None:
+            self.crash = error.error if isinstance(error, WorkerFailed) else error
+        super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        self._close_messages_no_wait()
+
+
+def run_chat(
+    pictures: Sequence[str],
+    *,
+    model: str | None = None,
+    resume: bool = False,
+    system: str | None = None,
+    sampling: Sampling | None = None,
+) -> None:
+    """Run the app until it is left.
+
+    Args:
+        pictures: paths or URLs to attach at once.
+        model: a folder; None for the embedded model.
+        resume: go on with the last conversation.
+        system: the system text; None for the template's own.
+        sampling: how answers are drawn.
+
+    Raises:
+        Exception: whatever the app did not foresee; a report of it is the caller's to write.
+    """
+    paths = user_paths()
+    store = Store.open(paths.data)
+    session = ChatSession(
+        store, sampling=sampling, system=system, report_bug=lambda error: write_report(error, paths.state)
+    )
+    if resume:
+        session.open_last()
+    graphics, theme = _looks()
+    app = LlavaApp(
+        session,
+        store.chats,
+        _loader(model),
+        pictures=pictures,
+        tiny=model is None,
+        graphics=graphics,
+        theme=theme,
+    )
+    try:
+        app.run()
+    finally:
+        session.close()
+    if app.crash is not None:
+        raise app.crash
+
+
+def _loader(model: str | None) -> Loader:
+    def load(on_progress: Callable[[LoadProgress], None]) -> EngineLike:
+        import llava_engine
+
+        return llava_engine.load(model, on_progress=on_progress)
+
+    return load
+
+
+def _looks() -> tuple[Graphics | None, str]:
+    """What this terminal can show; asked before the app runs, since afterwards its answers would be keys."""
+    from llava_tui.terminal import detect
+    from llava_tui.terminal_probe import probe
+
+    facts = detect(os.environ, probe)
+    theme = EMBER.name if facts.colours in ("truecolor", "256") else "ansi-dark"
+    return graphics_for(facts.image_protocol), theme

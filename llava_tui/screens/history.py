@@ -1,0 +1,119 @@
+"""Earlier chats: search, resume, delete. In: a search over the kept chats. Out: the key of the chosen one, or None."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from llava_engine.conversation.plain_text import strip_control
+from llava_tui.records import Chat
+
+
+class HistoryScreen(ModalScreen[int | None]):
+    """The list of chats, newest first.
+
+    Args:
+        chats: those that a search finds; all for "".
+        delete: deletes one by its key.
+        words: what to search for at first.
+    """
+
+    CSS_PATH = "history.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Close", show=False),
+        Binding("down", "walk(1)", "Down", show=False),
+        Binding("up", "walk(-1)", "Up", show=False),
+        Binding("ctrl+d,delete", "delete", "Delete", show=False, priority=True),
+    ]
+
+    def __init__(self, chats: Callable[[str], list[Chat]], delete: Callable[[int], None], words: str = "") -> None:
+        super().__init__()
+        self._chats = chats
+        self._delete = delete
+        self._words = words
+        self._doomed: str | None = None
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="history"):
+            yield Static("Earlier chats", id="heading")
+            yield Input(self._words, placeholder="Search in everything that was said", compact=True)
+            yield OptionList(markup=False, compact=True)
+            yield Static(id="foot")
+
+    def on_mount(self) -> None:
+        self._search(self._words)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._search(event.value)
+
+    def on_input_submitted(self) -> None:
+        self.query_one(OptionList).action_select()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(int(event.option_id or 0))
+
+    def on_option_list_option_highlighted(self) -> None:
+        self._doom(None)
+
+    def action_walk(self, step: int) -> None:
+        """Up and down work while one types."""
+        options = self.query_one(OptionList)
+        if step > 0:
+            options.action_cursor_down()
+        else:
+            options.action_cursor_up()
+
+    def action_delete(self) -> None:
+        """The first press asks, the second deletes."""
+        options = self.query_one(OptionList)
+        if options.highlighted is None:
+            return
+        chosen = options.get_option_at_index(options.highlighted).id
+        if chosen is None or chosen != self._doomed:
+            self._doom(chosen)
+            return
+        at = options.highlighted
+        self._delete(int(chosen))
+        self._search(self.query_one(Input).value, at)
+
+    def _doom(self, option_id: str | None) -> None:
+        self._doomed = option_id
+        foot = self.query_one("#foot", Static)
+        foot.set_class(option_id is not None, "asking")
+        usual = "Enter resume   Ctrl+D delete   Esc close"
+        foot.update("Delete this chat for good? Ctrl+D again deletes it" if option_id else usual)
+
+    def _search(self, words: str, highlight: int = 0) -> None:
+        options = self.query_one(OptionList)
+        found = self._chats(words)
+        options.set_options([Option(_entry(chat, time.time()), id=str(chat.id)) for chat in found])
+        options.highlighted = min(highlight, len(found) - 1) if found else None
+        self._doom(None)
+        if not found:
+            self.query_one("#foot", Static).update("Nothing found" if words else "No chats yet")
+
+
+def _entry(chat: Chat, now: float) -> Content:
+    """Two lines: title and when; where the search found it, or how long it is."""
+    title = strip_control(chat.title).replace("\n", " ") or "Untitled"
+    pieces = [(strip_control(text).replace("\n", " "), "bold" if hit else "dim") for text, hit in chat.snippet]
+    second = pieces or [(f"{chat.turns} messages", "dim")]
+    return Content.assemble(title, "  ", (ago(now - chat.updated), "dim"), "\n", *second)
+
+
+def ago(seconds: float) -> str:
+    """How long ago, in one unit: "just now", "5 minutes ago", "3 days ago"."""
+    for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        count = int(seconds // size)
+        if count >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"

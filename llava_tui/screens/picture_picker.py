@@ -1,0 +1,146 @@
+"""Looks for a picture in the folders of this machine, with a preview. Out: the path of the chosen one, or None."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Center, Horizontal, Middle, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import DirectoryTree, Static, Tree
+from textual.widgets.directory_tree import DirEntry
+
+from llava_engine.conversation.plain_text import strip_control
+from llava_tui.shown import Shown
+from llava_tui.widgets.graphics import Graphics
+from llava_tui.widgets.preview import PictureCells
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+class PictureTree(DirectoryTree):
+    """Folders, and in them only pictures."""
+
+    ICON_NODE = "▸ "
+    ICON_NODE_EXPANDED = "▾ "
+    ICON_FILE = "  "
+
+    def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
+        return [
+            path
+            for path in paths
+            if not path.name.startswith(".") and (path.suffix.lower() in SUFFIXES or _is_folder(path))
+        ]
+
+
+class PicturePicker(ModalScreen[str | None]):
+    """A tree of folders at the left, the picture under the cursor at the right.
+
+    Args:
+        graphics: as for `PictureCells`.
+        folder: where to begin; the current one when None.
+    """
+
+    CSS_PATH = "picture_picker.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Close", show=False),
+        Binding("backspace,left", "up", "The folder above", show=False),
+    ]
+
+    def __init__(self, graphics: Graphics | None, folder: Path | None = None) -> None:
+        super().__init__()
+        self._graphics = graphics
+        self._folder = (folder or Path.cwd()).resolve()
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="picker"):
+            yield Static("Attach a picture", id="heading")
+            yield Static(id="folder")
+            with Horizontal():
+                yield PictureTree(self._folder)
+                with Vertical(id="look"):
+                    with Middle():
+                        yield Center(id="frame")
+                    yield Static(id="caption")
+            yield Static("Enter attach or open   ← folder above   Esc close", id="foot")
+
+    def on_mount(self) -> None:
+        self.query_one("#frame").display = False
+        self._show_folder()
+
+    def _show_folder(self) -> None:
+        self.query_one("#folder", Static).update(Content(strip_control(str(self._folder))))
+
+    def action_up(self) -> None:
+        """Show the folder above."""
+        if self._folder.parent != self._folder:
+            self._folder = self._folder.parent
+            self.query_one(PictureTree).path = self._folder
+            self._show_folder()
+
+    def on_directory_tree_file_selected(self, event: DirectoryTree.FileSelected) -> None:
+        event.stop()
+        self.dismiss(str(event.path))
+
+    def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[DirEntry]) -> None:
+        path = event.node.data.path if event.node.data else None
+        self._look(path if path and path.suffix.lower() in SUFFIXES else None)
+
+    @work(exclusive=True)
+    async def _look(self, path: Path | None) -> None:
+        """Show the picture at this path; the newest wish wins."""
+        frame = self.query_one("#frame")
+        frame.display = False  # an empty container would show its own name
+        await frame.remove_children()
+        caption = self.query_one("#caption", Static)
+        if path is None:
+            caption.update("")
+            return
+        size = await self.run_worker(lambda: _measure(path), thread=True, exit_on_error=False).wait()
+        if size is None:
+            caption.update("This can not be shown.")
+            return
+        shown = Shown(strip_control(path.name), size, lambda: _open(path))
+        room = self.query_one("#look").size
+        box = (max(4, room.width - 2), max(2, room.height - 4))
+        await frame.mount(PictureCells(shown, box, self._graphics))
+        frame.display = True
+        caption.update(Content(f"{shown.name}\n{shown.measures}"))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _measure(path: Path) -> tuple[int, int] | None:
+    """The picture's size as it is shown, from its header; None when it is none."""
+    from PIL import ExifTags, Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return (image.height, image.width) if turned else image.size
+    except Exception:  # a broken file may raise anything; attaching it tells the reason
+        return None
+
+
+def _open(path: Path) -> Image.Image:
+    from PIL import Image, ImageOps
+
+    with Image.open(path, formats=FORMATS) as image:
+        image.draft("RGB", (800, 800))
+        upright = ImageOps.exif_transpose(image)
+        upright.thumbnail((800, 800))
+        return upright.convert("RGB")

@@ -1,0 +1,38 @@
+"""A picture as a screen shows it: plain data and a way to open it. Knows no widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture to be shown.
+
+    Attributes:
+        name: what to call it, stripped of control sequences.
+        size: (width, height) of the original, in pixels.
+        open: gives the RGB picture; slow, called in a thread; may raise.
+        tokens: what it costs; None while no model has counted it.
+    """
+
+    name: str
+    size: tuple[int, int]
+    open: Callable[[], Image.Image]
+    tokens: int | None = None
+
+    @property
+    def measures(self) -> str:
+        """Size and cost."""
+        size = f"{self.size[0]}×{self.size[1]}"
+        return size if self.tokens is None else f"{size} · {self.tokens:,} tokens"
+
+    @property
+    def caption(self) -> str:
+        """Name, size and cost in one line."""
+        return f"{self.name} · {self.measures}"

@@ -1,0 +1,79 @@
+"""An answer that grows: streaming Markdown in several widgets, so that its length does not slow it down.
+
+In: batches of text (50 ms each, made by the pump) and an end. Knows nothing of turns, engines or the store.
+"""
+
+from __future__ import annotations
+
+from markdown_it import MarkdownIt
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Markdown
+
+from llava_tui.widgets.segments import cut, settled
+
+
+def _parser() -> MarkdownIt:
+    """Markdown without HTML: a tag that a model writes is shown as it is, where Textual would drop the paragraph."""
+    return MarkdownIt("gfm-like", {"html": False, "linkify": False}).disable("linkify")
+
+
+class Answer(Vertical):
+    """The text of one answer.
+
+    Args:
+        text: what is there already; the rest comes by `append`.
+    """
+
+    def __init__(self, text: str = "", *, classes: str | None = None) -> None:
+        super().__init__(classes=classes)
+        self._sources = _split(text)
+
+    @property
+    def text(self) -> str:
+        """What has been said so far."""
+        return "".join(self._sources)
+
+    def compose(self) -> ComposeResult:
+        for source, final in zip(self._sources, settled(self._sources), strict=True):
+            yield self._widget(final or source)
+
+    async def append(self, piece: str) -> None:
+        """Show one more batch of text."""
+        source = self._sources[-1] + piece
+        end = cut(source)
+        if end is None:
+            self._sources[-1] = source
+            await self._last.append(piece)
+            return
+        shown = len(self._sources[-1])
+        if end > shown:
+            await self._last.append(source[shown:end])
+        self._sources[-1] = source[:end]
+        for rest in _split(source[end:]):
+            self._sources.append(rest)
+            await self.mount(self._widget(rest))
+        if end < shown:
+            await self.query(Markdown)[-2].update(source[:end])
+
+    async def finish(self) -> None:
+        """The text is whole: write anew what could not be right while it grew."""
+        for widget, final in zip(self.query(Markdown), settled(self._sources), strict=True):
+            if final is not None:
+                await widget.update(final)
+
+    @property
+    def _last(self) -> Markdown:
+        return self.query(Markdown).last()
+
+    def _widget(self, source: str) -> Markdown:
+        return Markdown(source, parser_factory=_parser, open_links=False)
+
+
+def _split(text: str) -> list[str]:
+    """`text` in segments that together are the text again; at least one."""
+    segments = []
+    while (end := cut(text)) is not None:
+        segments.append(text[:end])
+        text = text[end:]
+    return [*segments, text]

@@ -1,0 +1,91 @@
+"""The pictures that go with the next message: a chip each, with a small preview, its number, and a way to take it out.
+
+In: the tray as it is, as often as one likes. Out: `ChipRemoved`, `PicturesOpened`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, HorizontalScroll, Vertical
+from textual.content import Content
+from textual.events import Click
+from textual.widgets import Static
+
+from llava_engine.conversation.plain_text import strip_control
+from llava_tui.attachments import Attachment
+from llava_tui.messages import ChipRemoved, PicturesOpened
+from llava_tui.shown import Shown
+from llava_tui.widgets.graphics import Graphics
+from llava_tui.widgets.preview import PictureCells
+
+BOX = (10, 3)
+
+
+class Remove(Static):
+    """The × of a chip."""
+
+
+class Chip(Horizontal):
+    """One picture of the tray; until it is open, only its number."""
+
+    def __init__(self, number: int, attachment: Attachment | None, tokens: int | None, graphics: Graphics | None):
+        super().__init__()
+        self.number = number
+        self.facts = (number, attachment is not None, tokens)
+        self._graphics = graphics
+        self._shown: Shown | None = None
+        if attachment is not None:
+            picture = attachment.picture
+            name = strip_control(picture.name)
+            self._shown = Shown(name, picture.size, lambda: attachment.thumbnail, tokens)
+
+    def compose(self) -> ComposeResult:
+        shown = self._shown
+        if shown:
+            yield PictureCells(shown, BOX, self._graphics)
+        with Vertical(classes="about"):
+            yield Static(Content(f"picture {self.number}"), classes="number")
+            yield Static(Content(shown.name if shown else "opening …"), classes="name")
+            yield Static(Content(shown.measures if shown else ""), classes="measures")
+        yield Remove(Content("×"))
+
+    def on_click(self, event: Click) -> None:
+        event.stop()
+        if isinstance(event.widget, Remove):
+            self.post_message(ChipRemoved(self.number))
+        elif self._shown:
+            self.post_message(PicturesOpened([self._shown], 0))
+
+
+class Chips(HorizontalScroll, can_focus=False):
+    """All chips; not there at all while the tray is empty."""
+
+    def on_mount(self) -> None:
+        self.display = False
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the chips, in order."""
+        return [chip.number for chip in self.query(Chip)]
+
+    async def show(
+        self,
+        opening: Sequence[int],
+        ready: Sequence[Attachment],
+        tokens: int | None,
+        graphics: Graphics | None,
+    ) -> None:
+        """The tray is this now, and a picture costs `tokens` (None: not known yet). Cheap when nothing changed."""
+        tray: dict[int, Attachment | None] = dict.fromkeys(opening)
+        tray.update((attachment.number, attachment) for attachment in ready)
+        wanted = [(number, tray[number] is not None, tokens) for number in sorted(tray)]
+        present = [chip.facts for chip in self.query(Chip)]
+        if wanted == present:
+            return
+        async with self.batch():
+            await self.query(Chip).remove()
+            await self.mount_all([Chip(number, tray[number], tokens, graphics) for number in sorted(tray)])
+            self.display = bool(tray)
+        self.scroll_end(animate=False)

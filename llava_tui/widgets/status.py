@@ -1,0 +1,118 @@
+"""The status line: what is true of the model at this moment.
+
+In: the session's `Facts`, replaced whenever something changes. Out: one line that fits any width, the least important
+part dropped first.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from llava_engine.contract import LoadProgress
+from llava_engine.conversation.plain_text import strip_control
+from llava_tui.events import Facts
+
+BAR = 12
+"""Cells of the loading bar."""
+
+
+def human_bytes(count: int) -> str:
+    """3.1 MB, 14.2 GB, …: decimal units, as file managers say them."""
+    size, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 999.5:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
+
+
+class Status(Widget):
+    """One line at the bottom of the chat."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "status--model",
+        "status--quiet",
+        "status--live",
+        "status--alert",
+        "status--track",
+    }
+
+    facts: reactive[Facts] = reactive(Facts())
+
+    def render(self) -> Content:
+        left = self._fitting(self._left(), self.size.width)
+        right = self._fitting(self._right(), self.size.width - left.cell_length - 2)
+        gap = max(0, self.size.width - left.cell_length - right.cell_length)
+        return Content.assemble(left, " " * gap, right)
+
+    def _fitting(self, parts: list[Content], width: int) -> Content:
+        """The first parts that fit, with a dot between them."""
+        dot = self._styled("  ·  ", "quiet")
+        line = Content("")
+        for part in parts:
+            longer = Content.assemble(line, dot, part) if line.cell_length else part
+            if longer.cell_length > max(0, width):
+                break
+            line = longer
+        return line
+
+    def _left(self) -> list[Content]:
+        facts = self.facts
+        parts = []
+        if facts.card:
+            parts.append(self._styled(strip_control(facts.card.name), "model"))
+        match facts.phase:
+            case "loading":
+                parts.append(self._loading(facts.progress))
+            case "no_model":
+                parts.append(self._styled("no model", "alert"))
+            case "answering" if facts.tokens_per_second:
+                parts.append(self._styled(f"{facts.tokens_per_second:.0f} tokens/s", "live"))
+            case "answering":
+                parts.append(self._styled("looking …", "live"))
+            case "stopping":
+                parts.append(self._styled("stopping …", "live"))
+            case "idle" if facts.tokens_per_second:
+                parts.append(self._styled(f"{facts.tokens_per_second:.0f} tokens/s", "quiet"))
+            case "idle":
+                parts.append(self._styled("ready", "quiet"))
+        if facts.waiting:
+            parts.append(self._styled("a message waits", "live"))
+        if facts.card:
+            parts.append(self._styled(f"{facts.card.device} {facts.card.dtype}", "quiet"))
+        return parts
+
+    def _right(self) -> list[Content]:
+        facts = self.facts
+        parts = []
+        if not facts.saved:
+            parts.append(self._styled("not saved", "alert"))
+        if facts.context_used is not None and facts.context_total:
+            style = "alert" if facts.context_used > 0.9 * facts.context_total else "quiet"
+            parts.append(self._styled(f"{facts.context_used:,} of {facts.context_total:,} tokens", style))
+        if facts.time_to_first_token_s is not None:
+            parts.append(self._styled(f"first after {facts.time_to_first_token_s:.2f} s", "quiet"))
+        if facts.context_used is not None and facts.picture_tokens:
+            parts.append(self._styled(f"{facts.picture_tokens:,} for pictures", "quiet"))
+        return parts
+
+    def _loading(self, progress: LoadProgress | None) -> Content:
+        if progress is None:
+            return self._styled("starting …", "live")
+        stage = strip_control(progress.stage)
+        if not progress.total:
+            return self._styled(f"{stage} …", "live")
+        filled = min(BAR, BAR * progress.done // progress.total)
+        return Content.assemble(
+            self._styled(f"{stage} ", "live"),
+            self._styled("━" * filled, "live"),
+            self._styled("━" * (BAR - filled), "track"),
+            self._styled(f" {human_bytes(progress.done)} of {human_bytes(progress.total)}", "quiet"),
+        )
+
+    def _styled(self, text: str, part: str) -> Content:
+        return Content.styled(text, self.get_visual_style(f"status--{part}"))

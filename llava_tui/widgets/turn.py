@@ -1,0 +1,214 @@
+"""A turn of the conversation: a question with its pictures, or an answer.
+
+In: a `Turn` as it is kept, and how to open a picture. Out: `TurnCommand` and `PicturesOpened` for the keys that work on
+a focused turn. What a person wrote is never read as markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, ItemGrid, Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from llava_engine.conversation.plain_text import strip_control
+from llava_tui.commands import bindings
+from llava_tui.messages import PicturesOpened, TurnCommand
+from llava_tui.records import PictureRef, Turn
+from llava_tui.shown import Shown
+from llava_tui.widgets.answer import Answer
+from llava_tui.widgets.graphics import Graphics
+from llava_tui.widgets.preview import Preview
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class PictureDesk:
+    """How turns show their pictures.
+
+    Attributes:
+        open: gives a kept picture, RGB; slow, called in a thread; may raise.
+        graphics: makes the widget for the terminal's own protocol; None for half cells.
+    """
+
+    open: Callable[[PictureRef], Image.Image]
+    graphics: Graphics | None = None
+
+    def shown(self, ref: PictureRef) -> Shown:
+        """A kept picture as a preview takes it."""
+        return Shown(strip_control(ref.name), (ref.width, ref.height), partial(self.open, ref), ref.tokens)
+
+
+class TurnView(Vertical, can_focus=True):
+    """One turn; its keys are those of the table of commands."""
+
+    BINDINGS = bindings("turn")
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def note(self) -> Content:
+        """The quiet line below the turn; empty when there is nothing to say."""
+        parts = []
+        if self.turn.versions > 1:
+            parts.append(f"‹ {self.turn.version} of {self.turn.versions} ›")
+        return Content("  ·  ".join(parts))
+
+    def replace(self, turn: Turn) -> None:
+        """The same turn, with another state."""
+        self.turn = turn
+        note = self.note()
+        line = self.query_one(".note", Static)
+        line.update(note)
+        line.display = bool(note.plain)
+
+    def action_move(self, step: int) -> None:
+        views = list(self.screen.query(TurnView))
+        at = views.index(self) + step
+        if at >= len(views):
+            self.post_message(TurnCommand(self.turn, "leave"))
+        elif at >= 0:
+            views[at].focus()
+
+    def action_copy(self) -> None:
+        self.post_message(TurnCommand(self.turn, "copy"))
+
+    def action_regenerate(self) -> None:
+        self.post_message(TurnCommand(self.turn, "regenerate"))
+
+    def action_edit(self) -> None:
+        self.post_message(TurnCommand(self.turn, "edit"))
+
+    def action_flip(self, step: int) -> None:
+        self.post_message(TurnCommand(self.turn, "flip", step))
+
+    def action_leave(self) -> None:
+        self.post_message(TurnCommand(self.turn, "leave"))
+
+    def action_open(self) -> None:
+        """Only a question has pictures."""
+
+    def _note_line(self) -> Static:
+        note = self.note()
+        line = Static(note, classes="note")
+        line.display = bool(note.plain)
+        return line
+
+
+class QuestionView(TurnView):
+    """What a person asked, its pictures beside it."""
+
+    def __init__(self, turn: Turn, desk: PictureDesk) -> None:
+        super().__init__(turn)
+        self._desk = desk
+        self._waits_for = ""
+
+    def compose(self) -> ComposeResult:
+        words = Static(Content(strip_control(self.turn.text)), classes="words")
+        words.display = bool(self.turn.text.strip())
+        previews = [Preview(self._desk.shown(ref), self._box(), self._desk.graphics) for ref in self.turn.pictures]
+        if len(previews) <= 1:
+            with Horizontal(classes="beside"):
+                yield from previews
+                yield words
+        else:
+            with ItemGrid(min_column_width=self._box()[0], stretch_height=False, classes="row"):
+                yield from previews
+            yield words
+        yield self._note_line()
+
+    def price(self, costs: tuple[int | None, ...]) -> None:
+        """An answer has told what the pictures cost."""
+        for preview, cost in zip(self.query(Preview), costs, strict=False):
+            if cost is not None:
+                preview.price(cost)
+
+    def wait(self, reason: str) -> None:
+        """The question waits to be answered, for this reason; "" when it does not."""
+        if reason != self._waits_for:
+            self._waits_for = reason
+            self.set_class(bool(reason), "queued")
+            self.replace(self.turn)
+
+    def note(self) -> Content:
+        note = super().note()
+        return Content("  ·  ".join(part for part in (self._waits_for, note.plain) if part))
+
+    def action_open(self, index: int = 0) -> None:
+        if pictures := [preview.shown for preview in self.query(Preview)]:
+            self.post_message(PicturesOpened(pictures, index))
+
+    def on_preview_opened(self, event: Preview.Opened) -> None:
+        event.stop()
+        self.focus()
+        self.action_open(list(self.query(Preview)).index(event.preview))
+
+    def _box(self) -> tuple[int, int]:
+        """The room for one picture: a third of the screen's height, less when several stand in a row."""
+        width, height = self.app.size
+        rows = max(5, min(16, height // 3))
+        columns = max(12, min(36, width * 2 // 5))
+        return (columns, rows) if len(self.turn.pictures) <= 1 else (min(22, columns), min(9, rows))
+
+
+class AnswerView(TurnView):
+    """What the model answered, growing while it is being written."""
+
+    def compose(self) -> ComposeResult:
+        yield Answer(strip_control(self.turn.text))
+        yield self._note_line()
+
+    def on_mount(self) -> None:
+        self._mark()
+
+    async def grow(self, text: str) -> None:
+        """Show one more batch."""
+        await self.query_one(Answer).append(strip_control(text))
+        if not self.turn.text:
+            self.replace(replace(self.turn, text=text))
+
+    async def finish(self, turn: Turn) -> None:
+        """The answer ended; `turn.text` is all of it."""
+        answer = self.query_one(Answer)
+        text = strip_control(turn.text)
+        if text.startswith(answer.text):
+            if rest := text[len(answer.text) :]:
+                await answer.append(rest)
+            await answer.finish()
+        else:
+            fresh = Answer(text)
+            await self.mount(fresh, before=answer)
+            await answer.remove()
+        self.replace(turn)
+
+    def replace(self, turn: Turn) -> None:
+        super().replace(turn)
+        self._mark()
+
+    def note(self) -> Content:
+        turn = self.turn
+        note = super().note()
+        if turn.status == "cancelled":
+            word = "stopped"
+        elif turn.status == "streaming" and not turn.text:
+            word = "…"
+        elif turn.status == "interrupted":
+            word = "interrupted: the program ended while this was written"
+        elif turn.status == "failed":
+            word = strip_control(turn.error) or "failed"
+        elif turn.stats and turn.stats.finish_reason == "length":
+            word = "cut off: the limit of tokens was reached"
+        else:
+            return note
+        return Content("  ·  ".join(part for part in (word, note.plain) if part))
+
+    def _mark(self) -> None:
+        self.set_class(self.turn.status == "failed", "failed")
