@@ -54,9 +54,11 @@ HELD_OUT_PAIRS = frozenset(  # (kind, colour) that never occur in training
     }
 )
 
-SMALLEST = 0.07 * SIDE  # radius in the model's pixels
+SMALLEST = 0.075 * SIDE  # radius in the model's pixels
 GAP = 1.5  # between the boxes of two items, in the model's pixels
-LEAST_CONTRAST = 110  # item against ground, summed over channels
+LEAST_CONTRAST = 110  # item against ground, summed over channels; more on dark grounds, where eyes see less
+THINNEST = {"filled": 0.0, "edged": 0.75, "hollow": 1.25}  # stroke; a thinner one mixes its colour with the ground's
+PLAIN_KINDS = frozenset(KINDS[:8])  # one outline each; people seldom draw the others hollow
 GROUNDS: tuple[Rgb, ...] = (
     *((240, 248, 255), (255, 250, 240), (245, 245, 220), (224, 240, 255), (230, 245, 225), (255, 228, 225)),
     *((135, 206, 235), (211, 211, 211), (25, 25, 60), (20, 50, 30), (60, 60, 60)),
@@ -159,7 +161,13 @@ def random_scene(rng: random.Random, *, max_items: int = 4, split: Split = "trai
     places = _random_places(rng, count, width, height)
     shorter = min(width, height)
     items = tuple(
-        replace(look, x=x / width, y=y / height, radius=radius / shorter, stroke=max(look.stroke, 0.75 / radius))
+        replace(
+            look,
+            x=x / width,
+            y=y / height,
+            radius=radius / shorter,
+            stroke=max(look.stroke, THINNEST[look.style] / radius),
+        )
         for look, (x, y, radius) in zip(looks, places, strict=True)
     )
     return Scene(items, width, height, ground)
@@ -184,7 +192,7 @@ def _random_ground(rng: random.Random) -> Rgb:
         return rng.choice(GROUNDS)
     if lot < 0.82:
         return (rng.randrange(195, 256), rng.randrange(195, 256), rng.randrange(195, 256))
-    if lot < 0.94:
+    if lot < 0.91:
         return (rng.randrange(0, 65), rng.randrange(0, 65), rng.randrange(0, 65))
     return near(rng, rng.choice(COLOURS[rng.choice(COLOUR_NAMES)]))
 
@@ -210,8 +218,10 @@ def _random_look(rng: random.Random, ground: Rgb, looks: list[Item], wanted: tup
     if rng.random() < 0.7:
         rgb = near(rng, rgb)
     lot = rng.random()
-    style: Style = "filled" if lot < 0.5 else "edged" if lot < 0.78 else "hollow"
-    if contrast(rgb, ground) < LEAST_CONTRAST + (50 if style == "hollow" else 0):
+    hollow = 0.24 if kind in PLAIN_KINDS else 0.12
+    style: Style = "hollow" if lot < hollow else "edged" if lot < 0.5 else "filled"
+    least = LEAST_CONTRAST + (50 if style == "hollow" else 0) + (40 if sum(ground) < 250 else 0)
+    if contrast(rgb, ground) < least:
         return None
     return Item(
         kind=kind,
@@ -279,7 +289,7 @@ def _random_places(rng: random.Random, count: int, width: int, height: int) -> l
     spread = math.log(max(largest, SMALLEST) / SMALLEST)
     while True:
         alike = rng.random() < 0.25
-        radii = sorted((SMALLEST * math.exp(rng.random() * spread) for _ in range(count)), reverse=True)
+        radii = sorted((SMALLEST * math.exp(rng.random() ** 0.75 * spread) for _ in range(count)), reverse=True)
         if alike:
             radii = [radii[count // 2]] * count
         placed: list[tuple[float, float, float]] = []

@@ -55,9 +55,7 @@ def _triangle(a: float, b: float, c: float) -> list[Part]:
 
 def _star(a: float, b: float, c: float) -> list[Part]:
     points, inner = (5, 0.382) if a < 0.45 else (5, 0.34 + 0.2 * b)
-    if a > 0.94:
-        points, inner = 4, 0.3 + 0.12 * b
-    elif a > 0.88:
+    if a > 0.92:
         points, inner = 6, 0.48 + 0.1 * b
     corners = []
     for step in range(2 * points):
@@ -108,7 +106,7 @@ def _arms(t: float, top: float, shoulder: float) -> Points:
 
 
 def _moon(a: float, b: float, c: float) -> list[Part]:
-    away, cut = 0.38 + 0.25 * a, 0.74 + 0.2 * b  # a disc less another disc
+    away, cut = 0.38 + 0.2 * a, 0.8 + 0.14 * b  # a disc less another disc
     cross_x = (away * away + 1 - cut * cut) / (2 * away)
     alpha = math.acos(cross_x)
     beta = math.atan2(math.sin(alpha), cross_x - away)
