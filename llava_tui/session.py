@@ -41,6 +41,8 @@ from llava_tui.prompts import Prompts
 from llava_tui.records import Chat, PictureRef, Turn
 from llava_tui.store import Store
 
+__all__ = ["ChatSession", "Loader"]
+
 CLOSE_S = 1.0
 _TITLE_LENGTH = 60
 
