@@ -199,7 +199,7 @@ def _parameters(model: LlavaModel) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """torch.nn.init does nothing: all weights will be read, and `normal_` on meta would import torch's compiler (1 s)."""
+    """torch.nn.init does nothing: all weights will be read, and `normal_` on meta imports torch's compiler (1 s)."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -75,7 +75,7 @@ def test_the_shell_completes(typed: str, offered: str) -> None:
     assert done.stdout.split() == [offered]
 
 
-def test_a_missing_extra_is_one_line_with_its_pip_command() -> None:
+def test_a_missing_package_is_one_line_with_its_pip_command() -> None:
     code = (
         "import sys; sys.modules['transformers'] = None\n"  # as if it were not installed
         "import llava_tui.doctor, llava_tui.cli\n"
@@ -86,7 +86,7 @@ def test_a_missing_extra_is_one_line_with_its_pip_command() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "pip install -c constraints.txt '.[train]'" in done.stderr
+    assert "pip install -c constraints.txt '.[test]'" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
