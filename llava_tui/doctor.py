@@ -145,8 +145,9 @@ def _kernels() -> list[dict[str, str]]:
 
 def _terminal() -> dict[str, Any]:
     from llava_tui.terminal import detect
+    from llava_tui.terminal_probe import probe
 
-    return asdict(detect(os.environ, lambda: None))
+    return asdict(detect(os.environ, probe))
 
 
 def _extras() -> list[dict[str, Any]]:
