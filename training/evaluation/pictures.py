@@ -31,6 +31,7 @@ APART = frozenset({"talk", "unknowable", "unknown_thing", "no_picture"})  # a pi
 WRONG = "wrong picture"
 SHOWN_MISTAKES = 3  # of each family and column
 MOST_TOKENS = 64
+AT_ONCE = 8  # pictures: about 150 questions, so that those of like length can be answered together
 
 
 class Conversing(Protocol):
@@ -118,20 +119,24 @@ def evaluate(
         asked_as = COLUMNS[0].name if column.name == WRONG else column.name  # the control asks just what that one asks
         rng = random.Random(f"{seed} {asked_as}")
         cases = [_case(column, rng, max_items) for _ in range(pictures)]
-        for done, case in enumerate(cases):
-            shown = cases[done - 1].picture if column.name == WRONG else case.picture
-            for exchange, said in _asked(engine, case, shown):
+        shown = [cases[at - 1].picture if column.name == WRONG else case.picture for at, case in enumerate(cases)]
+        for start in range(0, pictures, AT_ONCE):
+            end = min(pictures, start + AT_ONCE)
+            for exchange, said in _asked(engine, cases[start:end], shown[start:end]):
                 right = grade(exchange, said)
                 count = tally[exchange.family]
                 count[0] += right
                 count[1] += 1
                 if not right and count[1] - count[0] <= SHOWN_MISTAKES:
                     mistakes.append(Mistake(column.name, exchange.family, exchange.question, exchange.answer, said))
-            on_progress(column.name, done + 1, pictures)
-        order = [*FAMILIES, *sorted(set(tally) - set(FAMILIES))]
-        scores[column.name] = {family: Score(*tally[family]) for family in order if family in tally}
+            on_progress(column.name, end, pictures)
+        scores[column.name] = {family: Score(*tally[family]) for family in sorted(tally, key=_order)}
     about = {"pictures": pictures, "seed": seed, "max_items": max_items}
     return Table(scores, APART, tuple(mistakes), about)
+
+
+def _order(family: str) -> tuple[int, str]:
+    return (list(FAMILIES).index(family) if family in FAMILIES else len(FAMILIES), family)
 
 
 def _case(column: Column, rng: random.Random, max_items: int) -> Case:
@@ -154,14 +159,17 @@ def _singles(column: Column, scene: Scene, rng: random.Random) -> Iterator[Excha
             continue
 
 
-def _asked(engine: Answering, case: Case, shown: Picture) -> Iterator[tuple[Exchange, str]]:
-    """Each exchange of a case, with what the model says."""
-    questions: list[tuple[str, Sequence[Any]]] = [(exchange.question, [shown]) for exchange in case.single]
-    replies = engine.answer([*questions, (case.before.question, [])], max_new_tokens=MOST_TOKENS)
-    for exchange, reply in zip((*case.single, case.before), replies, strict=True):
+def _asked(engine: Answering, cases: Sequence[Case], shown: Sequence[Picture]) -> Iterator[tuple[Exchange, str]]:
+    """Each exchange of some cases, with what the model says about the pictures shown."""
+    asked: list[tuple[Exchange, list[Picture]]] = []
+    for case, picture in zip(cases, shown, strict=True):
+        asked += [(exchange, [picture]) for exchange in case.single] + [(case.before, [])]
+    replies = engine.answer([(one.question, pictures) for one, pictures in asked], max_new_tokens=MOST_TOKENS)
+    for (exchange, _), reply in zip(asked, replies, strict=True):
         yield exchange, reply.text
-    chat = engine.chat(max_new_tokens=MOST_TOKENS)
-    for number, exchange in enumerate(case.turns):
-        said = "".join(chat.send(exchange.question, [shown] if number == 0 else []))
-        if number:
-            yield exchange, said
+    for case, picture in zip(cases, shown, strict=True):
+        chat = engine.chat(max_new_tokens=MOST_TOKENS)
+        for number, exchange in enumerate(case.turns):
+            said = "".join(chat.send(exchange.question, [] if number else [picture]))
+            if number:
+                yield exchange, said

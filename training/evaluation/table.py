@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+FOLLOW_UPS = "follow-ups"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -49,8 +51,17 @@ class Table:
 
     @property
     def families(self) -> list[str]:
-        """Every family that was asked, in the order of the first column that has it."""
-        return list(dict.fromkeys(family for column in self.scores.values() for family in column))
+        """Every family that was asked, in the order of the column that has most; follow-ups in one row."""
+        columns = sorted(self.scores.values(), key=len, reverse=True)
+        named = dict.fromkeys(family for column in columns for family in column)
+        return list(dict.fromkeys(FOLLOW_UPS if family.startswith("follow_") else family for family in named))
+
+    def score(self, column: str, family: str) -> Score:
+        """One cell of the Markdown table."""
+        held = self.scores[column]
+        if family == FOLLOW_UPS:
+            return _sum(score for name, score in held.items() if name.startswith("follow_"))
+        return held.get(family, Score(0, 0))
 
     def total(self, column: str) -> Score:
         """All of a column, without the families that need no picture."""
@@ -64,8 +75,8 @@ class Table:
             "|---|" + "---|" * (len(columns) + 1),
         ]
         for family in sorted(self.families, key=lambda name: name in self.apart):
-            cells = [_cell(self.scores[column].get(family)) for column in columns]
-            asked = sum(scores[family].asked for scores in self.scores.values() if family in scores)
+            cells = [_cell(self.score(column, family)) for column in columns]
+            asked = sum(self.score(column, family).asked for column in columns)
             name = family.replace("_", " ") + (" *" if family in self.apart else "")
             lines.append(f"| {name} | " + " | ".join(cells) + f" | {asked} |")
         totals = [f"**{_cell(self.total(column))}**" for column in columns]
@@ -93,7 +104,7 @@ def _sum(scores: Iterable[Score]) -> Score:
     return Score(sum(score.right for score in listed), sum(score.asked for score in listed))
 
 
-def _cell(score: Score | None) -> str:
-    if score is None or not score.asked:
+def _cell(score: Score) -> str:
+    if not score.asked:
         return "-"
     return f"{score.percent:.1f}" if score.percent < 100 else "100"

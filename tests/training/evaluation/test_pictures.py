@@ -65,12 +65,16 @@ def test_same_seed_same_questions() -> None:
 
 def test_table_by_hand() -> None:
     table = Table(
-        {"new": {"exist": Score(9, 10), "talk": Score(0, 5)}, "other": {"exist": Score(1, 3)}},
+        {
+            "new": {"exist": Score(9, 10), "talk": Score(0, 5)},
+            "other": {"exist": Score(1, 3), "follow_a": Score(1, 2), "follow_b": Score(2, 2)},
+        },
         apart=frozenset({"talk"}),
     )
     lines = table.markdown().splitlines()
     assert lines[0] == "| family | new | other | questions |"
     assert lines[2] == "| exist | 90.0 | 33.3 | 13 |"
-    assert lines[3] == "| talk * | 0.0 | - | 5 |"
-    assert lines[4] == "| **all** | **90.0** | **33.3** | 13 |"
-    assert table.as_json()["all"] == {"new": 90.0, "other": 33.33}
+    assert lines[3] == "| follow-ups | - | 75.0 | 4 |"
+    assert lines[4] == "| talk * | 0.0 | - | 5 |"
+    assert lines[5] == "| **all** | **90.0** | **57.1** | 17 |"
+    assert table.as_json()["all"] == {"new": 90.0, "other": 57.14}

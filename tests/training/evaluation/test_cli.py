@@ -1,0 +1,42 @@
+"""`llava eval pictures` as typed, with an engine that is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+import llava_engine
+from tests.training.evaluation.test_pictures import Blind
+from training.evaluation.cli import app
+
+
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`llava_engine.load` gives a model that always says yes."""
+    engine = Blind("Yes.")
+    engine.card = SimpleNamespace(name="blind")  # type: ignore[attr-defined]
+    monkeypatch.setattr(llava_engine, "load", lambda model=None: engine)
+
+
+def test_prints_a_table_and_writes_it(blind: None, tmp_path: Path) -> None:
+    file = tmp_path / "table.md"
+    result = CliRunner().invoke(app, ["pictures", "--pictures", "2", "--markdown", str(file)])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("| family | new pictures |")
+    assert file.read_text(encoding="utf-8") == result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
+
+
+def test_json_is_one_object(blind: None) -> None:
+    result = CliRunner().invoke(app, ["pictures", "-n", "2", "--json"])
+    told = json.loads(result.stdout)
+    assert told["model"] == "blind" and told["pictures"] == 2
+    assert set(told["all"]) == set(told["scores"])
+
+
+def test_too_few_pictures_is_a_usage_error(blind: None) -> None:
+    assert CliRunner().invoke(app, ["pictures", "-n", "1"]).exit_code == 2
