@@ -206,7 +206,7 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
     try:
         if not image.has_transparency_data:
             return image.convert("RGB")
-        layer = image.convert("RGBA")
+        layer = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     except ValueError as error:
         raise PictureError(f"{name} has colours of a kind that we can not read ({image.mode}).", _REMEDY) from error
     ground = Image.new("RGBA", layer.size, "white")

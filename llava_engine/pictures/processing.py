@@ -133,6 +133,8 @@ class Preprocessing:
 
 def _geometry(config: Mapping[str, Any]) -> tuple[Mode, tuple[int, int], int]:
     """Mode, size of the result (height, width), and the shorter side after resizing."""
+    if config.get("image_grid_pinpoints"):
+        raise ValueError("image_grid_pinpoints asks for tiles")
     size = config.get("size", {"shortest_edge": 224})
     resize_to = size if isinstance(size, int) else size.get("shortest_edge")
     if config.get("resample", _BICUBIC) not in range(6):
@@ -145,6 +147,8 @@ def _geometry(config: Mapping[str, Any]) -> tuple[Mode, tuple[int, int], int]:
         raise ValueError("do_center_crop is off")
     crop = config.get("crop_size", resize_to)
     height, width = (crop, crop) if isinstance(crop, int) else (int(crop["height"]), int(crop["width"]))
+    if min(height, width) < 1:
+        raise ValueError(f"crop_size is {height} by {width}")
     if max(height, width) > resize_to:
         raise ValueError(f"crop_size {height} by {width} is larger than shortest_edge {resize_to}")
     return ("pad" if config.get("do_pad") else "square"), (height, width), int(resize_to)
