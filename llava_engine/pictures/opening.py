@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from llava_engine.conversation.plain_text import strip_control
 from llava_engine.errors import PictureError
@@ -90,6 +89,8 @@ def open_picture(
 
 
 def _file_url_path(url: str) -> Path:
+    from urllib.request import url2pathname  # here, for it brings half the network library with it
+
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost"):
         raise PictureError(f"{_label(url)} names another machine.", "Use file:/// and a path on this machine.")
