@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from llava_engine.pictures.opening import Picture
 
+REDRAW_S = 0.05
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
@@ -130,13 +132,8 @@ class MarkdownOutput:
         self._stripper = ControlStripper()
         self._block = ""
         self._blocks_shown = 0
-        self._live = Live(
-            console=self._console,
-            get_renderable=self._tail,
-            refresh_per_second=15,
-            transient=True,
-            redirect_stderr=False,
-        )
+        self._live = Live(self, console=self._console, auto_refresh=False, transient=True)
+        self._drawn_at = 0.0
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -154,7 +151,12 @@ class MarkdownOutput:
         cut = whole_blocks(self._block)
         if cut:
             whole, self._block = self._block[:cut], self._block[cut:]
-            self._show(whole)
+            self._show(whole)  # draws the new block in progress too, in the same write
+        elif time.monotonic() - self._drawn_at > REDRAW_S:
+            self._live.refresh()
+        else:
+            return
+        self._drawn_at = time.monotonic()
 
     def finish(self, reply: Reply, pictures: Sequence[Picture]) -> None:
         pass
@@ -176,12 +178,13 @@ class MarkdownOutput:
         self._console.print(Segments([part for line in lines for part in (*line, Segment.line())]), end="")
         self._blocks_shown += 1
 
-    def _tail(self) -> Text:
+    def __rich__(self) -> Text:
         """The last lines of the block in progress, as many as fit on the screen."""
         from rich.text import Text
 
         lines = Text(self._block.strip("\n")).wrap(self._console, self._console.width)
-        return Text("\n").join(lines[-max(1, self._console.height - 2) :])
+        shown = Text("\n").join(lines[-max(1, self._console.height - 3) :])
+        return Text("\n") + shown if self._blocks_shown and shown else shown  # where the rendered block will stand
 
 
 def _has_ink(line: list[Segment]) -> bool:
