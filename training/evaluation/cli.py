@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from llava_engine.errors import StorageError
+
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 
 Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write the table here.")]
@@ -56,5 +58,8 @@ def pictures(
 def _write(path: Path, text: str) -> None:
     """All or nothing: to a temporary name, then renamed."""
     beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path} can not be written: {error.strerror}.", "Choose another file.") from error

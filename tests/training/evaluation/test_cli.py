@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 import llava_engine
+from llava_engine.errors import StorageError
 from tests.training.evaluation.test_pictures import Blind
 from training.evaluation.cli import app
 
@@ -40,3 +41,8 @@ def test_json_is_one_object(blind: None) -> None:
 
 def test_too_few_pictures_is_a_usage_error(blind: None) -> None:
     assert CliRunner().invoke(app, ["pictures", "-n", "1"]).exit_code == 2
+
+
+def test_a_folder_that_is_not_there_is_a_plain_error(blind: None, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["pictures", "-n", "2", "--markdown", str(tmp_path / "none" / "table.md")])
+    assert isinstance(result.exception, StorageError)
