@@ -15,7 +15,7 @@ from llava_tui.schema import MIGRATIONS
 
 Result = TypeVar("Result")
 
-BUSY_TIMEOUT_S = 5.0
+BUSY_TIMEOUT_S = 2.0
 """How long to wait for another llava that is just writing."""
 
 _COMPANIONS = ("", "-wal", "-shm")
