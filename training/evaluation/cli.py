@@ -11,7 +11,15 @@ from llava_engine.errors import StorageError
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 
-Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write the table here.")]
+# A file that holds these two lines keeps the rest of its text: README.md and the model card.
+BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
+
+Markdown = Annotated[
+    Path | None,
+    typer.Option(
+        "--markdown", metavar="FILE", help=f"Write the table here; between {BEGIN} and {END}, where the file has them."
+    ),
+]
 
 
 @app.callback()
@@ -59,6 +67,10 @@ def _write(path: Path, text: str) -> None:
     """All or nothing: to a temporary name, then renamed."""
     beside = path.with_name(path.name + ".part")
     try:
+        before, begin, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if end:
+            text = f"{before}{begin}\n{text}{end}{after}"
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:

@@ -32,6 +32,15 @@ def test_prints_a_table_and_writes_it(blind: None, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["table.md"]
 
 
+def test_a_file_with_marks_keeps_the_rest_of_its_text(blind: None, tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text("# Title\n\n<!-- figures:begin -->\nold\n<!-- figures:end -->\n\nThe end.\n", encoding="utf-8")
+    result = CliRunner().invoke(app, ["pictures", "--pictures", "2", "--markdown", str(file)])
+    table = result.stdout
+    text = f"# Title\n\n<!-- figures:begin -->\n{table}<!-- figures:end -->\n\nThe end.\n"
+    assert file.read_text(encoding="utf-8") == text
+
+
 def test_json_is_one_object(blind: None) -> None:
     result = CliRunner().invoke(app, ["pictures", "-n", "2", "--json"])
     told = json.loads(result.stdout)
