@@ -23,6 +23,8 @@ from llava_tui.samples import samples
 from llava_tui.screens.chat import ChatScreen
 from llava_tui.session import ChatSession
 from llava_tui.store import Store
+from llava_tui.terminal import detect
+from llava_tui.terminal_probe import probe
 from llava_tui.themes import EMBER, PAPER
 from llava_tui.widgets.graphics import Graphics, graphics_for
 
@@ -37,6 +39,7 @@ class LlavaApp(App[None]):
         pictures: paths or URLs to attach at once.
         tiny: the model is the one that comes with the package.
         graphics: makes pictures in the terminal's own protocol; None for half cells.
+        drawn: pictures are shown at all; otherwise only their names.
         theme: the name of the colours to begin with.
 
     Attributes:
@@ -57,9 +60,11 @@ class LlavaApp(App[None]):
         pictures: Sequence[str] = (),
         tiny: bool = False,
         graphics: Graphics | None = None,
+        drawn: bool = True,
         theme: str = EMBER.name,
     ) -> None:
         super().__init__()
+        self.set_class(not drawn, "no-pictures")
         self.crash: BaseException | None = None
         self._session = session
         self._chats = chats
@@ -118,15 +123,16 @@ def run_chat(
     )
     if resume:
         session.open_last()
-    graphics, theme = _looks()
+    terminal = detect(os.environ, probe)  # before the app runs: afterwards a terminal's answers would be keys
     app = LlavaApp(
         session,
         store.chats,
         _loader(model),
         pictures=pictures,
         tiny=model is None,
-        graphics=graphics,
-        theme=theme,
+        graphics=graphics_for(terminal.image_protocol),
+        drawn=terminal.image_protocol != "none",
+        theme="ansi-dark" if terminal.colours == "16" else EMBER.name,
     )
     try:
         app.run()
@@ -143,13 +149,3 @@ def _loader(model: str | None) -> Loader:
         return llava_engine.load(model, on_progress=on_progress)
 
     return load
-
-
-def _looks() -> tuple[Graphics | None, str]:
-    """What this terminal can show; asked before the app runs, since afterwards its answers would be keys."""
-    from llava_tui.terminal import detect
-    from llava_tui.terminal_probe import probe
-
-    facts = detect(os.environ, probe)
-    theme = EMBER.name if facts.colours in ("truecolor", "256") else "ansi-dark"
-    return graphics_for(facts.image_protocol), theme

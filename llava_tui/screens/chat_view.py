@@ -63,6 +63,7 @@ class ChatView(Screen[None]):
         self._samples = samples
         self._tiny = tiny
         self._title = ""
+        self._shown: object = None
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -162,9 +163,13 @@ class ChatView(Screen[None]):
 
     async def _show_facts(self) -> None:
         """What is true now, wherever it stands."""
-        facts = self.session.facts
+        facts, tray, chat = self.session.facts, self.session.tray, self.session.chat
+        turns = len(self.transcript.turns)
+        now = (facts, tray.opening, tray.ready, chat, turns, isinstance(self.focused, TurnView), self.editing)
+        if now == self._shown:
+            return
+        self._shown = now
         self.query_one(Status).facts = facts
-        tray = self.session.tray
         tokens = facts.card.picture_tokens if facts.card else None
         await self.prompt.chips.show(tray.opening, tray.ready, tokens, self.desk.graphics)
         self.transcript.wait(self._waits_for(facts))

@@ -25,6 +25,10 @@ class Answer(Vertical):
         text: what is there already; the rest comes by `append`.
     """
 
+    DEFAULT_CSS = """
+    Answer { height: auto; }
+    """
+
     def __init__(self, text: str = "", *, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._sources = _split(text)

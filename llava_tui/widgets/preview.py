@@ -70,14 +70,15 @@ class PictureCells(Widget):
             self._scale(self._image, self.size)
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        return self._cells(container)[0]
+        return self._cells(container, viewport)[0]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return self._cells(container)[1]
+        return self._cells(container, viewport)[1]
 
-    def _cells(self, container: Size) -> tuple[int, int]:
+    def _cells(self, container: Size, viewport: Size) -> tuple[int, int]:
         columns, rows = self._box
-        return fit(self.shown.size, min(columns, container.width or columns), rows)
+        room = container.width or viewport.width  # inside an automatic width Textual knows no container yet
+        return fit(self.shown.size, max(1, min(columns, room)), rows)
 
     def render_line(self, y: int) -> Strip:
         if y < len(self._strips):
@@ -95,7 +96,7 @@ class PictureCells(Widget):
         except Exception:  # anything may be wrong with a stored picture, and its place stays; the caption says so
             self._tell(self._fail)
             return
-        strips = [] if self._graphics else half_cells(image, *self._cells(Size(self.size.width, 0)))
+        strips = [] if self._graphics else half_cells(image, *self._cells(self.size, self.app.size))
         self._tell(partial(self._show, image, strips))
 
     @work(thread=True, exclusive=True, exit_on_error=False)

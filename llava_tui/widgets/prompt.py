@@ -109,6 +109,13 @@ class PromptText(TextArea):
 class Prompt(Vertical):
     """Chips, text and hints in one frame."""
 
+    DEFAULT_CSS = """
+    Prompt { height: auto; }
+    Prompt .commands { height: auto; }
+    Prompt .frame { height: auto; }
+    PromptText { height: auto; max-height: 8; }
+    """
+
     def compose(self) -> ComposeResult:
         yield Static(classes="commands")
         with Vertical(classes="frame"):

@@ -45,7 +45,7 @@ class Status(Widget):
 
     def render(self) -> Content:
         left = self._fitting(self._left(), self.size.width)
-        right = self._fitting(self._right(), self.size.width - left.cell_length - 2)
+        right = self._fitting(self._right(), self.size.width - left.cell_length - 3)
         gap = max(0, self.size.width - left.cell_length - right.cell_length)
         return Content.assemble(left, " " * gap, right)
 

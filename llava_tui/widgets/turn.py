@@ -49,6 +49,13 @@ class PictureDesk:
 class TurnView(Vertical, can_focus=True):
     """One turn; its keys are those of the table of commands."""
 
+    DEFAULT_CSS = """
+    TurnView { height: auto; }
+    TurnView .note { height: auto; }
+    TurnView .words { width: 1fr; height: auto; }
+    TurnView .beside { height: auto; }
+    TurnView .row { height: auto; }
+    """
     BINDINGS = bindings("turn")
 
     def __init__(self, turn: Turn) -> None:

@@ -22,7 +22,7 @@ from llava_tui.widgets.preview import PictureCells
 from llava_tui.widgets.prompt import PromptText
 from tests.fakes.fake_engine import FakeEngine, fake_loader
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def drawing(size: tuple[int, int] = (320, 240)) -> Image.Image:
