@@ -35,6 +35,9 @@ from llava_tui.search import find_chats
 
 Result = TypeVar("Result")
 
+AT_ONCE = 500
+"""Turns that are read in one go: the engine's thread reads whole chats, and a screen must not wait for that."""
+
 
 class Store:
     """The history of all chats. Make one with `Store.open(folder)` or `Store.in_memory()`."""
@@ -222,7 +225,12 @@ class Store:
 
     def path_to(self, turn_id: int) -> list[Turn]:
         """All turns from the first one to this one."""
-        return self._branch(turn_id, -1)
+        path: list[Turn] = []
+        tip_id: int | None = turn_id
+        while tip_id is not None and (piece := self._branch(tip_id, AT_ONCE)):
+            path[:0] = piece
+            tip_id = piece[0].parent_id
+        return path
 
     def versions(self, turn_id: int) -> list[Turn]:
         """The turns with the same parent, oldest first, this one among them."""

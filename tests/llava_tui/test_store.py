@@ -205,7 +205,8 @@ def test_chats_are_listed_by_their_last_use_and_can_be_renamed(store: Store) -> 
 def test_a_chat_can_be_deleted_with_thousands_of_turns_in_one_line(store: Store, tmp_path: Path) -> None:
     chat, other = store.new_chat(), store.new_chat()
     ours, both = store.keep_picture(fake_picture("o", "green")), store.keep_picture(fake_picture("b", "blue"))
-    talk(store, chat.id, *(["text"] * 3000))  # SQLite's cascades would give up at a thousand
+    line = talk(store, chat.id, *(str(number) for number in range(3000)))  # SQLite's cascades give up at a thousand
+    assert texts(store.path_to(line[-1].id)) == texts(line)
     store.add_turn(chat.id, store.turns(chat.id)[-1].id, "user", "with pictures", pictures=[ours, both])
     store.add_turn(other.id, None, "user", "the same", pictures=[both])
     store.delete_chat(chat.id)
