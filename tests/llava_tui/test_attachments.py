@@ -55,7 +55,7 @@ def poll_until(
     tray: AttachmentTray, enough: Callable[[list[Attachment | FailedAttachment]], bool]
 ) -> list[Attachment | FailedAttachment]:
     results: list[Attachment | FailedAttachment] = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not enough(results):
         assert time.monotonic() < deadline
         results += tray.poll()

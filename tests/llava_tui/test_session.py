@@ -47,7 +47,7 @@ class Desk:
         self.events: list[Event] = []
 
     def until(self, enough: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while not enough():
             assert time.monotonic() < deadline, self.events
             self.events += self.session.poll()

@@ -34,7 +34,7 @@ def pump_of(thread: EngineThread, *script: Step, clock: Callable[[], float] = ti
 
 
 def take_until(pump: TokenPump, enough: Callable[[str, Batch], bool]) -> tuple[str, Batch]:
-    text, deadline = "", time.monotonic() + 5
+    text, deadline = "", time.monotonic() + 20
     while time.monotonic() < deadline:
         batch = pump.take()
         text += batch.text
