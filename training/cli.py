@@ -53,11 +53,18 @@ class PrecisionOption(str, Enum):
 
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The run's folder: model, state, metrics.")]
-Model = Annotated[Path, typer.Option("--model", "-m", metavar="DIR", help="Where to start: a model's or a run's folder.")]
-Data = Annotated[
-    str, typer.Option("--data", "-d", metavar="FILE|world", help="Rows in LLaVA's form (.json, .jsonl), or the picture world.")
+Model = Annotated[
+    Path, typer.Option("--model", "-m", metavar="DIR", help="Where to start: a model's or a run's folder.")
 ]
-Images = Annotated[Path | None, typer.Option("--images", metavar="DIR", help="The folder that the rows' pictures are in.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data", "-d", metavar="FILE|world", help="Rows in LLaVA's form (.json, .jsonl), or the picture world."
+    ),
+]
+Images = Annotated[
+    Path | None, typer.Option("--images", metavar="DIR", help="The folder that the rows' pictures are in.")
+]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="End after so many steps …")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="… or after so many minutes of training.")]
 Rate = Annotated[float, typer.Option("--rate", help="The highest learning rate.")]
@@ -74,7 +81,9 @@ Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")]
 @app.command()
 def tiny(
     out: Out,
-    only: Annotated[Part | None, typer.Option("--only", help="Make one part, so that parts can run side by side.")] = None,
+    only: Annotated[
+        Part | None, typer.Option("--only", help="Make one part, so that parts can run side by side.")
+    ] = None,
     tower_minutes: Annotated[float, typer.Option("--tower-minutes", help="Training time of the tower.")] = 33.0,
     language_minutes: Annotated[float, typer.Option("--language-minutes", help="… of the language model.")] = 4.0,
     tower_steps: Annotated[int | None, typer.Option("--tower-steps", min=1, help="Steps instead of minutes.")] = None,
@@ -108,7 +117,10 @@ def tiny(
         _finished(parts.train_tower(shape, run("tower", tower_steps, tower_minutes), _progress()), again)
     if only in (None, Part.language):
         tokenizer = Tokenizer.from_folder(out / "tokenizer")
-        _finished(parts.train_language(shape, run("language", language_steps, language_minutes), tokenizer, _progress()), again)
+        _finished(
+            parts.train_language(shape, run("language", language_steps, language_minutes), tokenizer, _progress()),
+            again,
+        )
     if only in (None, Part.together):
         folders = {name: out / name for name in ("tower", "language", "tokenizer")}
         parts.put_together(shape, **folders, out=out, seed=seed)
@@ -137,7 +149,9 @@ def pretrain(
     from training import tuning
 
     run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
-    _finished(tuning.tune("pretrain", model, data, images, run, Optim(rate=rate), Course(), batch, _progress()), _again())
+    _finished(
+        tuning.tune("pretrain", model, data, images, run, Optim(rate=rate), Course(), batch, _progress()), _again()
+    )
 
 
 @app.command()
@@ -148,10 +162,17 @@ def finetune(
     images: Images = None,
     steps: Steps = None,
     minutes: Minutes = None,
-    rate: Annotated[float | None, typer.Option("--rate", help="The highest rate; 1e-3 for the world, 2e-5 for rows.")] = None,
+    rate: Annotated[
+        float | None, typer.Option("--rate", help="The highest rate; 1e-3 for the world, 2e-5 for rows.")
+    ] = None,
     thaw: Annotated[
         float | None,
-        typer.Option("--thaw", min=0, max=1, help="Train the tower too after this part of the run; 0.6 for the world, else never."),
+        typer.Option(
+            "--thaw",
+            min=0,
+            max=1,
+            help="Train the tower too after this part of the run; 0.5 for the world, else never.",
+        ),
     ] = None,
     batch: Batch = 16,
     seed: Seed = 0,
@@ -167,7 +188,7 @@ def finetune(
 
     world = data == tuning.WORLD
     optim = Optim(rate=rate or (1e-3 if world else 2e-5))
-    course = Course(thaw=thaw if thaw is not None else (0.6 if world else 1.0))
+    course = Course(thaw=thaw if thaw is not None else (0.5 if world else 1.0))
     run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
     _finished(tuning.tune("finetune", model, data, images, run, optim, course, batch, _progress()), _again())
 
@@ -176,7 +197,9 @@ def finetune(
 def embedded(
     out: Out,
     seed: Seed = 0,
-    scale: Annotated[float, typer.Option("--scale", help="All times times this; 0.01 tries the way in a minute.")] = 1.0,
+    scale: Annotated[
+        float, typer.Option("--scale", help="All times times this; 0.01 tries the way in a minute.")
+    ] = 1.0,
     threads: Threads = 1,
 ) -> None:
     """Rebuild the model that comes along, from nothing, stage by stage; call it again to go on where it stopped."""

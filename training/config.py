@@ -109,7 +109,7 @@ class TinyShape:
     tower_heads: int = 4
     tower_mlp: int = 512
     width: int = 128
-    layers: int = 5
+    layers: int = 4
     heads: int = 4
     mlp: int = 352
     vocabulary: int = 1000
@@ -122,7 +122,7 @@ class Course:
 
     Attributes:
         first_most: items a picture has at first, until `mastered` of the training answers are wholly right.
-        most: items a picture has then.
+        most: items a picture has then; with them come the families beyond the core.
         mastered: see above.
         plain_until: part of the run in which the plainest wordings fade out.
         thaw: part of the run after which the tower moves too; 1 keeps it frozen.
@@ -133,9 +133,9 @@ class Course:
 
     first_most: int = 2
     most: int = 4
-    mastered: float = 0.7
+    mastered: float = 0.65
     plain_until: float = 0.1
-    thaw: float = 0.6
+    thaw: float = 0.5
     tower_rate: float = 0.3
     labels: float = 0.3
     mentions: float = 0.5

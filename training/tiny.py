@@ -32,7 +32,6 @@ from training.vocabulary import IMAGE, learn_tokenizer, save_tokenizer
 FEATURE_LAYER = -1  # the tower is ours: its last layer is made to be read
 TEMPLATE, SYSTEM = "v1", ""
 MODEL_FOLDER = "model"  # of a run's folder
-_LINES = 20_000  # the tokenizer is learned from
 
 Say = Callable[[str], None]
 
@@ -74,13 +73,15 @@ def train_tower(shape: TinyShape, run: Run, say: Say) -> Outcome:
     return train(stage, run, Optim(warmup=60), say)
 
 
-def make_tokenizer(shape: TinyShape, folder: Path, seed: int) -> Tokenizer:
+def make_tokenizer(shape: TinyShape, folder: Path, seed: int, *, lines: int = 20_000) -> Tokenizer:
     """Learn the tokenizer from the world's language and write it; read it back as the engine reads it."""
     rng = random.Random(seed)
-    lines = [sentences(rng) for _ in range(_LINES)]
-    marks = ["USER: ", " ASSISTANT:", "\nx"] * (_LINES // 8)  # what the template adds is one piece each
+    texts = [sentences(rng) for _ in range(lines)]
+    marks = ["USER: ", " ASSISTANT:", "\nx"] * (lines // 8)  # what the template adds is one piece each
     whole = [*KINDS, *COLOUR_NAMES, *map(plural_of, KINDS)]
-    save_tokenizer(learn_tokenizer([*marks, *lines], pieces=shape.vocabulary, whole=whole), folder, context=shape.context)
+    save_tokenizer(
+        learn_tokenizer([*marks, *texts], pieces=shape.vocabulary, whole=whole), folder, context=shape.context
+    )
     return Tokenizer.from_folder(folder)
 
 

@@ -163,7 +163,7 @@ class WorldSource:
     grid: int
     captions_only: bool = False
     pictures: int = 8
-    sizes: tuple[int, ...] = (8, 6, 2)
+    sizes: tuple[int, ...] = (6, 5, 3, 2)
 
     def __getitem__(self, order: Order) -> WorldBatch:
         rng = random.Random(self.seed << 32 | order.step)
@@ -221,14 +221,10 @@ class WorldSource:
         prompt = lead.prompt(self.writer, asked.turns) if asked.on_picture else self.writer.prompt(asked.turns)
         skip = lead.length if asked.on_picture else 0
         ids, mask = prompt.ids[skip:], prompt.supervised[skip:]
-        targets = [
-            token if learned else -1 for token, learned in zip((*ids[1:], 0), (*mask[1:], False), strict=True)
-        ]
+        targets = [token if learned else -1 for token, learned in zip((*ids[1:], 0), (*mask[1:], False), strict=True)]
         return _Row(asked.family, ids, tuple(targets), tuple(self._mentions(scene, asked, ids)), asked.on_picture)
 
-    def _mentions(
-        self, scene: Scene, asked: Asked, ids: Sequence[int]
-    ) -> list[tuple[int, tuple[int, int, int]]]:
+    def _mentions(self, scene: Scene, asked: Asked, ids: Sequence[int]) -> list[tuple[int, tuple[int, int, int]]]:
         """(index of the last token, targets) of each mention; tokens are found by counting their bytes."""
         ends, read = [], bytearray()
         for token in ids:

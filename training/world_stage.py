@@ -73,6 +73,7 @@ class WorldStage:
             step,
             most=course.most if harder or self.name == "pretrain" else course.first_most,
             plain=max(0.0, 1 - progress / course.plain_until) if course.plain_until else 0.0,
+            wide=harder,
         )
 
     def loss(self, batch: WorldBatch, step: int, progress: float) -> tuple[Tensor, Figures]:
@@ -87,7 +88,9 @@ class WorldStage:
         states = run_packed(model.language_model, prefix, [group.segments for group in batch.groups])
         loss, figures = answer_loss(model, batch.groups, states)
         if self.name == "finetune":
-            mentioned = torch.cat([s.middle.flatten(0, 1)[g.mention_at] for g, s in zip(batch.groups, states, strict=True)])
+            mentioned = torch.cat(
+                [s.middle.flatten(0, 1)[g.mention_at] for g, s in zip(batch.groups, states, strict=True)]
+            )
             targets = torch.cat([group.mention_targets for group in batch.groups])
             grounded = self.mentions(mentioned, targets)
             figures["mentions_loss"] = (grounded.item(), 1.0)
