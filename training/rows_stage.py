@@ -1,0 +1,85 @@
+"""Pretraining and finetuning on rows of a file: one conversation a row, the loss on what the assistant says.
+
+Pretraining moves the projector alone. Finetuning moves projector and language model, and the tower as well when it is
+asked to. Knows no files: batches come from batching.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from llava_engine.errors import DataError
+from llava_engine.model.llava import LlavaModel
+from training.batching import Batch
+from training.config import Task
+from training.trainer import Group, Source
+
+
+class RowsStage:
+    """One of the two tasks."""
+
+    def __init__(
+        self,
+        task: Task,
+        model: LlavaModel,
+        source: Source,
+        save: Callable[[LlavaModel, Path], None],
+        *,
+        thaw: float = 1.0,
+        tower_rate: float = 0.3,
+    ) -> None:
+        """`save` writes the model into a run's folder; the tower moves from the part `thaw` of the run on, 1 is never."""
+        self.name: str = task
+        self.model, self.source, self._save = model, source, save
+        self.thaw = 1.0 if task == "pretrain" else thaw
+        self.tower_rate = tower_rate
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+
+    def order(self, step: int, progress: float) -> int:
+        """The step itself decides the rows."""
+        return step
+
+    def loss(self, batch: Batch, step: int, progress: float) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+        """Cross-entropy, the mean over supervised tokens; "token" is how often the right one is the likeliest."""
+        device = self.model.language_model.embed_tokens.weight.device
+        ids, targets = batch.ids.to(device), batch.targets.to(device).flatten()
+        logits = self.model(ids, batch.pixels.to(device) if len(batch.pixels) else None).flatten(0, 1)
+        asked = targets >= 0
+        if not asked.any():
+            raise DataError("A batch has nothing to learn: its answers lie behind the model's context.")
+        loss = F.cross_entropy(logits, targets, ignore_index=-1)
+        if not loss.requires_grad:  # no picture in the batch, and only the projector is trained
+            loss = loss + 0.0 * sum(parameter.sum() for parameter in self.model.projector.parameters())
+        right = ((logits.argmax(-1) == targets) & asked).sum().item()
+        return loss, {"token": (right, float(asked.sum()))}
+
+    def groups(self) -> list[Group]:
+        """Projector; when finetuning, the language model too, and the tower if it shall."""
+        projector = tuple(self.model.projector.parameters())
+        if self.name == "pretrain":
+            return [Group(projector)]
+        groups = [Group((*projector, *self.model.language_model.parameters()))]
+        if self.thaw < 1:
+            groups.append(Group(tuple(self.model.vision_tower.parameters()), self.tower_rate, self.thaw))
+        return groups
+
+    def modules(self) -> dict[str, nn.Module]:
+        """The model."""
+        return {"model": self.model}
+
+    def notes(self) -> dict[str, Any]:
+        """Nothing more."""
+        return {}
+
+    def recall(self, notes: dict[str, Any]) -> None:
+        """Nothing more."""
+
+    def export(self, out: Path) -> None:
+        """The model, in the layout that it came in."""
+        self._save(self.model, out)
