@@ -94,11 +94,14 @@ class Transcript(VerticalScroll, can_focus=False):
             else:
                 window = Window(self.window.first, min(len(self.turns), self.window.first + CAP))
                 gone = self.views[(kept or 0) - self.window.first :]
+            in_hand = any(view.has_focus for view in gone)
             async with self.batch():
                 for view in gone:
                     await view.remove()
                 self.window = Window(window.first, window.first + len(self.views))
                 await self._mount(window)
+            if in_hand and (fresh := self.view(from_turn_id)):
+                fresh.focus()
 
     async def add(self, turn: Turn) -> None:
         """A turn came to the end of the branch."""

@@ -76,7 +76,7 @@ class Stage:
     async def open(self, size: tuple[int, int] = (100, 30)) -> AsyncIterator[Person]:
         """Run it, and leave it at the end."""
         try:
-            async with self.app.run_test(size=size) as pilot:
+            async with self.app.run_test(size=size, notifications=True) as pilot:
                 person = Person(self, pilot)
                 await person.until(lambda: bool(self.app.screen.query(PromptText)))
                 yield person

@@ -17,7 +17,7 @@ def test_a_picture_fits_its_box_and_keeps_its_shape(size: tuple[int, int], colum
     assert 1 <= wide <= columns
     assert 1 <= high <= rows
     # Half a cell of rounding on each side is all that its shape may lose.
-    if 1 < wide and 1 < high:
+    if wide > 1 and high > 1:
         assert (wide - 0.5) / (2 * high + 1) <= size[0] / size[1] <= (wide + 0.5) / (2 * high - 1)
     # It could not be larger: one of the sides fills the box, but for rounding.
     assert wide >= columns - 1 or high >= rows - 1
