@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llava_engine.errors import DataError
-from training.config import Course, Optim, Precision, Run, TinyShape
+from training.config import Course, Optim, Precision, Run, Task, TinyShape
 
 if TYPE_CHECKING:
     from training.trainer import Outcome
@@ -35,7 +35,7 @@ Examples:
 )
 
 
-class Part(str, Enum):
+class Part(StrEnum):
     """A part of the tiny start."""
 
     tokenizer = "tokenizer"
@@ -44,7 +44,7 @@ class Part(str, Enum):
     together = "together"
 
 
-class PrecisionOption(str, Enum):
+class PrecisionOption(StrEnum):
     """How products are computed."""
 
     auto = "auto"
@@ -93,7 +93,7 @@ def tiny(
     threads: Threads = 1,
     workers: Workers = 1,
 ) -> None:
-    """Make a tiny LLaVA to begin with: a tower that knows drawn shapes, a tokenizer, a language model that knows words."""
+    """Make a tiny LLaVA to begin with: a tower that knows drawn shapes, a language model that knows words."""
     from llava_engine.conversation.tokenizer import Tokenizer
     from training import tiny as parts
 
@@ -149,9 +149,8 @@ def pretrain(
     from training import tuning
 
     run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
-    _finished(
-        tuning.tune("pretrain", model, data, images, run, Optim(rate=rate), Course(), batch, _progress()), _again()
-    )
+    material = tuning.Material(data, images, batch)
+    _finished(tuning.tune("pretrain", model, material, run, Optim(rate=rate), Course(), _progress()), _again())
 
 
 @app.command()
@@ -183,14 +182,15 @@ def finetune(
     precision: PrecisionChoice = PrecisionOption.auto,
     device: Device = "cpu",
 ) -> None:
-    """Train projector and language model on conversations about pictures; late in the run the tower too, if it shall."""
+    """Train projector and language model on conversations about pictures; late in the run the tower too."""
     from training import tuning
 
     world = data == tuning.WORLD
     optim = Optim(rate=rate or (1e-3 if world else 2e-5))
     course = Course(thaw=thaw if thaw is not None else (0.5 if world else 1.0))
     run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
-    _finished(tuning.tune("finetune", model, data, images, run, optim, course, batch, _progress()), _again())
+    material = tuning.Material(data, images, batch)
+    _finished(tuning.tune("finetune", model, material, run, optim, course, _progress()), _again())
 
 
 @app.command()
@@ -208,7 +208,8 @@ def embedded(
     times = {"tower": 33.0, "language": 4.0, "pretrain": 4.0, "finetune": 75.0}
     minutes = {name: scale * time for name, time in times.items()}
     tiny(out / "tiny", None, minutes["tower"], minutes["language"], None, None, seed, True, threads, 1)
-    for task, start in (("pretrain", "tiny"), ("finetune", "pretrain")):
+    stages: list[tuple[Task, str]] = [("pretrain", "tiny"), ("finetune", "pretrain")]
+    for task, start in stages:
         folder = out / task
         run = Run(
             folder,
@@ -217,7 +218,7 @@ def embedded(
             threads=threads,
             resume=(folder / "training-state.pt").is_file(),
         )
-        outcome = tuning.tune(task, out / start, tuning.WORLD, None, run, Optim(), Course(), 1, _progress())
+        outcome = tuning.tune(task, out / start, tuning.Material(tuning.WORLD), run, Optim(), Course(), _progress())
         _finished(outcome, f"llava train embedded --out {out}")
     typer.echo(f"The model is in {out / 'finetune' / 'model'}.", err=True)
 
@@ -234,7 +235,7 @@ def _run(
     precision: PrecisionOption,
     device: str,
 ) -> Run:
-    named: Precision = precision.value  # type: ignore[assignment]
+    named: Precision = precision.value
     if not resume and (out / "training-state.pt").is_file():
         raise DataError(f"{out} holds a run already.", "Go on with --resume, or choose another --out.")
     return Run(

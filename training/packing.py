@@ -1,4 +1,4 @@
-"""Many independent questions about one picture in one pass: the picture's prefix is run once, each question on top of it.
+"""Many independent questions about one picture in one pass: its prefix is run once, each question on top of it.
 
 A question sees the prefix and its own past, at the positions that it would have alone, so the answers' logits are those
 of single runs. In: embeddings of prefixes, token ids of segments. Out: hidden states at the positions that are asked
@@ -22,13 +22,18 @@ class Segments:
 
     Attributes:
         ids: (B, S, L) token ids.
-        on_picture: (B, S) bool: whether the segment follows its picture's prefix; else it stands alone, from position 0.
+        on_picture: (B, S) bool: whether the segment follows its picture's prefix; else it stands alone, from position
+            0 on.
         targets: (B, S, L) the next token where it is supervised, else -1.
     """
 
     ids: Tensor
     on_picture: Tensor
     targets: Tensor
+
+    def to(self, device: torch.device) -> Segments:
+        """The same on a device."""
+        return Segments(self.ids.to(device), self.on_picture.to(device), self.targets.to(device))
 
 
 @dataclass(frozen=True)
@@ -55,18 +60,19 @@ def run_packed(
         model: the language model.
         prefix: (B, P, width) embeddings of what comes before every segment, the picture included.
         groups: segments, in groups of like length.
-        middle_layer: after how many layers the stream is kept for `PackedStates.middle`.
+        middle_layer: after how many layers the stream is kept for `PackedStates.middle`; at most all but the last.
     """
-    batch, length, _ = prefix.shape
+    length = prefix.shape[1]
     rotary = model.rotary(torch.arange(length, device=prefix.device))
     runs = [_GroupRun(model, group, length) for group in groups]
     last = len(model.layers) - 1
+    middle = min(middle_layer, last)
     for index, layer in enumerate(model.layers):
         assert isinstance(layer, LanguageLayer)
         q, k, v = layer.attention.project(layer.input_layernorm(prefix), rotary)
         for run in runs:
             run.step(layer, k, v, last=index == last)
-            if index + 1 == middle_layer:
+            if index + 1 == middle:
                 run.middle = run.x
         if index < last:  # nothing looks at the prefix's own last state
             attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
@@ -109,15 +115,15 @@ class _GroupRun:
         repeats = q.shape[1] // k.shape[1]
         if repeats > 1:
             k, v, prefix_k, prefix_v = (t.repeat_interleave(repeats, dim=1) for t in (k, v, prefix_k, prefix_v))
-        size = (self.count, self.length)
-        q = q * q.shape[-1] ** -0.5
-        to_prefix = (q @ prefix_k.transpose(-1, -2)).unflatten(2, size)  # (B, heads, S, L, P)
-        apart = q.unflatten(2, size)
-        to_own = apart @ k.unflatten(2, size).transpose(-1, -2) + self.own_mask.to(q.dtype)  # (B, heads, S, L, L)
+        batch, heads, _, dim = q.shape
+        apart = (batch, heads, self.count, self.length, -1)  # (B, heads, S, L, …)
+        q = q * dim**-0.5
+        to_prefix = (q @ prefix_k.transpose(-1, -2)).reshape(apart)  # (…, P)
+        to_own = q.reshape(apart) @ k.reshape(apart).transpose(-1, -2) + self.own_mask.to(q.dtype)  # (…, L)
         if self.prefix_mask is not None:
             to_prefix = to_prefix + self.prefix_mask.to(q.dtype)
-        prefix_length = to_prefix.shape[-1]
+        sizes = [to_prefix.shape[-1], self.length]
         weights = torch.cat([to_prefix, to_own], dim=-1).softmax(-1, dtype=torch.float32).to(v.dtype)
-        from_prefix = weights[..., :prefix_length].flatten(2, 3) @ prefix_v
-        from_own = weights[..., prefix_length:] @ v.unflatten(2, size)
-        return from_prefix + from_own.flatten(2, 3)
+        on_prefix, on_own = torch.split(weights, sizes, dim=-1)
+        attended: Tensor = on_prefix.flatten(2, 3) @ prefix_v + (on_own @ v.reshape(apart)).flatten(2, 3)
+        return attended

@@ -67,7 +67,9 @@ def _raw(path: Path) -> Iterator[Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}.", "Give a .json or .jsonl file of rows, or the word world.") from error
+        raise DataError(
+            f"There is no file {path}.", "Give a .json or .jsonl file of rows, or the word world."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} can not be read: {error}.") from error
     if text.lstrip().startswith("["):

@@ -33,7 +33,7 @@ class RowsStage:
         thaw: float = 1.0,
         tower_rate: float = 0.3,
     ) -> None:
-        """`save` writes the model into a run's folder; the tower moves from the part `thaw` of the run on, 1 is never."""
+        """`save` writes the model into a run's folder; the tower moves from `thaw` of the run on (1: never)."""
         self.name: str = task
         self.model, self.source, self._save = model, source, save
         self.thaw = 1.0 if task == "pretrain" else thaw

@@ -25,7 +25,7 @@ LANGUAGE_FILE = "language.safetensors"
 
 
 def new_language_model(config: LanguageConfig, seed: int) -> LanguageModel:
-    """A language model to train from nothing: normal weights of 1/√fan-in, half of it where a layer adds to the stream."""
+    """A language model to train from nothing: normal weights of 1/√fan-in, halved where a layer adds to the stream."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LanguageModel(config)

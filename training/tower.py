@@ -28,7 +28,7 @@ TOWER_FILE, HEADS_FILE = "tower.safetensors", "patch-heads.safetensors"
 
 
 def normalized(pictures: Tensor) -> Tensor:
-    """(B, S, S, 3) uint8 -> (B, 3, S, S) float32, as preprocessing with `MEAN` and `SPREAD` hands pixels to the tower."""
+    """(B, S, S, 3) uint8 -> (B, 3, S, S) float32, as preprocessing with `MEAN` and `SPREAD` hands them to the tower."""
     mean, spread = torch.tensor(MEAN, device=pictures.device), torch.tensor(SPREAD, device=pictures.device)
     return ((pictures.float() / 255 - mean) / spread).permute(0, 3, 1, 2)
 

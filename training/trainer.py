@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
 from llava_engine.errors import DataError, StorageError
+from llava_engine.model.linear import has_fast_bfloat16
 from training.config import Optim, Run
 from training.track import Track
 
@@ -32,7 +33,7 @@ STATE_FILE = "training-state.pt"
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that share a rate: `factor` × the run's rate, from `start` (0 to 1 of the run) on; frozen before it."""
+    """Parameters that share a rate: `factor` times the run's, from `start` (0 to 1 of the run) on; frozen before."""
 
     parameters: tuple[nn.Parameter, ...]
     factor: float = 1.0
@@ -131,7 +132,7 @@ def train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None] = lam
             with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=bf16):
                 loss, figures = stage.loss(batch, step, progress)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(trained, optim.clip)
             factor = optim.factor(step, progress)
             for row in optimizer.param_groups:
@@ -154,8 +155,8 @@ def train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None] = lam
 def has_bf16(device: str) -> bool:
     """Whether bfloat16 products are fast there: GPUs that have them, CPUs with AVX-512 BF16 or AMX."""
     if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported())
+    return has_fast_bfloat16()
 
 
 def save_state(stage: Stage, optimizer: torch.optim.Optimizer, out: Path, step: int, seconds: float) -> None:
@@ -215,7 +216,7 @@ class _Drawn(Dataset[Any]):
 def _loader(source: Source, orders: Iterator[Any], workers: int) -> DataLoader[Any]:
     return DataLoader(
         _Drawn(source),
-        sampler=orders,  # type: ignore[arg-type]  # any iterator of keys will do
+        sampler=orders,  # any iterator of keys will do
         batch_size=None,
         num_workers=workers,
         prefetch_factor=2 if workers else None,
@@ -255,13 +256,14 @@ def _attention(device: str) -> Iterator[None]:
     if torch.device(device).type != "cpu":
         yield
         return
-    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # holds for CPUs too, despite its name
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    backend: Any = torch.backends.cuda  # the switch holds for CPUs too, despite its name
+    before = backend.fp16_bf16_reduction_math_sdp_allowed()
+    backend.allow_fp16_bf16_reduction_math_sdp(True)
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+        backend.allow_fp16_bf16_reduction_math_sdp(before)
 
 
 def _folder(out: Path) -> None:

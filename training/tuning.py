@@ -7,24 +7,77 @@ that it came in. Knows no command line.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llava_engine.checkpoints.load import load_trainable, read_config
 from llava_engine.checkpoints.save import save_checkpoint
-from llava_engine.conversation.templates import get
+from llava_engine.conversation.templates import Template, get
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.errors import DataError
+from llava_engine.model.config import LlavaConfig
 from llava_engine.model.llava import LlavaModel
+from llava_engine.pictures.processing import Preprocessing
+from training.batching import BatchSource
 from training.config import Course, Optim, Run, Task
+from training.dataset import Samples
+from training.picture_world.scenes import SIDE
+from training.records import read_rows
+from training.rows_stage import RowsStage
 from training.saving import read_into
 from training.tiny import MODEL_FOLDER
 from training.tower import HEADS_FILE, PatchHeads
-from training.trainer import Outcome, train
+from training.trainer import Outcome, Stage, train
 from training.world import WorldSource, Writer
 from training.world_stage import WorldStage
 
-
 WORLD = "world"
+TEMPLATE = "v1"  # of a model that does not say which it was trained with
+
+
+@dataclass(frozen=True)
+class Material:
+    """What to train on.
+
+    Attributes:
+        data: "world" for the picture world, or a file of rows (records.py).
+        images: the folder of the rows' pictures.
+        batch: rows a step; the world has its own measure.
+    """
+
+    data: str
+    images: Path | None = None
+    batch: int = 16
+
+
+def tune(
+    task: Task, start: Path, material: Material, run: Run, optim: Optim, course: Course, say: Callable[[str], None]
+) -> Outcome:
+    """Train a model.
+
+    Args:
+        task: "pretrain" moves the projector, on captions; "finetune" projector and language model, on conversations.
+        start: a model's folder, or the run's that made it.
+        material: what on.
+        run: how long, and where to.
+        optim: how weights move.
+        course: how finetuning goes on; of it rows heed `thaw` and `tower_rate` only.
+        say: shows progress lines.
+
+    Raises:
+        ModelError: the model can not be read.
+        DataError: the data can not.
+    """
+    folder = model_folder(start)
+    config = read_config(folder)
+    model = load_trainable(folder, config)
+    tokenizer = Tokenizer.from_folder(folder)
+    template = get("plain" if task == "pretrain" else config.template or TEMPLATE)
+    if material.data == WORLD:
+        stage = _world_stage(task, folder, model, tokenizer, template, run, course)
+    else:
+        stage = _rows_stage(task, folder, model, tokenizer, template, material, run, course)
+    return train(stage, run, optim, say)
 
 
 def model_folder(path: Path) -> Path:
@@ -33,58 +86,70 @@ def model_folder(path: Path) -> Path:
     return inner if inner.is_dir() and not (path / "config.json").is_file() else path
 
 
-def keeper(companions: Path) -> Callable[[LlavaModel, Path], None]:
-    """Writes a model into a run's folder, with tokenizer and picture settings as `companions` has them."""
-    return lambda model, out: save_checkpoint(model, out / MODEL_FOLDER, companions=companions)
+def _keeper(folder: Path, config: LlavaConfig) -> Callable[[LlavaModel, Path], None]:
+    """Writes a model into a run's folder, with tokenizer and picture settings as `folder` has them.
 
-
-def tune(
-    task: Task,
-    start: Path,
-    data: str,
-    images: Path | None,
-    run: Run,
-    optim: Optim,
-    course: Course,
-    batch: int,
-    say: Callable[[str], None],
-) -> Outcome:
-    """Train on the picture world (`data` is "world") or on a file of rows whose pictures are in `images`."""
-    if data == WORLD:
-        return tune_on_world(task, start, run, optim, course, say)
-    raise NotImplementedError
-
-
-def tune_on_world(
-    task: Task, start: Path, run: Run, optim: Optim, course: Course, say: Callable[[str], None]
-) -> Outcome:
-    """Train on the picture world.
-
-    Args:
-        task: "pretrain" moves the projector, on captions; "finetune" the rest, on questions.
-        start: a model's folder, or the run's that made it.
-        run: how long, and where to.
-        optim: how weights move.
-        course: how finetuning goes on.
-        say: shows progress lines.
+    It says which template it was trained with, so that chat uses the same.
     """
-    folder = model_folder(start)
-    config = read_config(folder)
-    if config.vision.image_size != 96:
-        raise DataError("The picture world is drawn at 96 pixels, and this model's tower reads another size.")
-    model = load_trainable(folder, config)
-    tokenizer = Tokenizer.from_folder(folder)
-    template = get("plain" if task == "pretrain" else config.template or "v1")
+    if config.template is None:
+        config = replace(config, template=TEMPLATE)
+
+    def keep(model: LlavaModel, out: Path) -> None:
+        model.config = config
+        save_checkpoint(model, out / MODEL_FOLDER, companions=folder)
+
+    return keep
+
+
+def _world_stage(
+    task: Task,
+    folder: Path,
+    model: LlavaModel,
+    tokenizer: Tokenizer,
+    template: Template,
+    run: Run,
+    course: Course,
+) -> Stage:
+    config = model.config
+    if config.vision.image_size != SIDE:
+        raise DataError(
+            f"The picture world is drawn at {SIDE} pixels, and this model's tower reads {config.vision.image_size}.",
+            "Start from `llava train tiny`, or train on rows.",
+        )
     writer = Writer(tokenizer, template, config.system, config.picture_tokens, config.image_token_id)
-    source = (
-        WorldSource(run.seed, writer, config.vision.grid, captions_only=True, pictures=64, sizes=(1,))
-        if task == "pretrain"
-        else WorldSource(run.seed, writer, config.vision.grid)
-    )
+    source = WorldSource(run.seed, writer, config.vision.grid)
+    if task == "pretrain":
+        source = replace(source, captions_only=True, pictures=64, sizes=(1,))
     heads = None
     kept = folder.parent / HEADS_FILE
     if kept.is_file():
         heads = PatchHeads(config.vision.hidden_size)
         read_into(heads, kept)
-    stage = WorldStage(task, model, source, keeper(folder), heads=heads, course=course, seed=run.seed)
-    return train(stage, run, optim, say)
+    return WorldStage(task, model, source, _keeper(folder, config), heads=heads, course=course, seed=run.seed)
+
+
+def _rows_stage(
+    task: Task,
+    folder: Path,
+    model: LlavaModel,
+    tokenizer: Tokenizer,
+    template: Template,
+    material: Material,
+    run: Run,
+    course: Course,
+) -> Stage:
+    config = model.config
+    samples = Samples(
+        rows=tuple(read_rows(Path(material.data))),
+        images=material.images,
+        tokenizer=tokenizer,
+        template=template,
+        system=config.system,
+        picture_tokens=config.picture_tokens,
+        image_token_id=config.image_token_id,
+        preprocessing=Preprocessing.from_file(folder / "preprocessor_config.json"),
+        context=config.language.max_position_embeddings,
+    )
+    source = BatchSource(samples, material.batch, run.seed)
+    keep = _keeper(folder, config)
+    return RowsStage(task, model, source, keep, thaw=course.thaw, tower_rate=course.tower_rate)

@@ -74,7 +74,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, *, context: int) -> None:
 
 
 def _with_bytes(learned: Tokenizer) -> Tokenizer:
-    """The learned merges behind Llama's order of ids: unknown, begin, end, the 256 bytes, pieces, then pad and image."""
+    """The learned merges in Llama's order of ids: unknown, begin, end, the 256 bytes, pieces; then pad and image."""
     spec = json.loads(learned.to_str())
     specials = (UNKNOWN, BEGIN, END)
     pieces = [piece for piece, _ in sorted(spec["model"]["vocab"].items(), key=lambda pair: pair[1])]

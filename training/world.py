@@ -29,6 +29,7 @@ from training.picture_world.labels import LABELS, patch_labels
 from training.picture_world.questions import CORE, FAMILIES, exchanges
 from training.picture_world.scenes import Scene, random_scene
 from training.picture_world.talk import small_talk
+from training.picture_world.wording import Wordings
 
 PICTURE = cast(Picture, None)  # stands for the drawn picture where only its place matters
 
@@ -207,7 +208,8 @@ class WorldSource:
             else:
                 asked.append(Asked("no_picture", (without_picture(rng),), on_picture=False))
         plain = sum(rng.random() < order.plain for _ in range(total - others))
-        for count, wordings in ((plain, "plain"), (total - others - plain, "train")):
+        ways: list[tuple[int, Wordings]] = [(plain, "plain"), (total - others - plain, "train")]
+        for count, wordings in ways:
             if count:
                 found = exchanges(scene, rng, n=count, families=families, wordings=wordings)
                 asked += [Asked(one.family, (one,)) for one in found]

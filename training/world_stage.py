@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,18 +86,21 @@ class WorldStage:
             hidden = model.vision_tower(pixels, model.config.vision_feature_layer)
             patches = hidden if model.config.keep_class_token else hidden[:, 1:]
         prefix = self._prefix(batch.prefix.to(device), model.projector(patches))
-        states = run_packed(model.language_model, prefix, [group.segments for group in batch.groups])
-        loss, figures = answer_loss(model, batch.groups, states)
+        groups = [replace(group, segments=group.segments.to(device)) for group in batch.groups]
+        states = run_packed(model.language_model, prefix, [group.segments for group in groups])
+        loss, figures = answer_loss(model, groups, states)
+        figures["answer_loss"] = (loss.item(), 1.0)
         if self.name == "finetune":
             mentioned = torch.cat(
                 [s.middle.flatten(0, 1)[g.mention_at] for g, s in zip(batch.groups, states, strict=True)]
             )
             targets = torch.cat([group.mention_targets for group in batch.groups])
-            grounded = self.mentions(mentioned, targets)
+            grounded = self.mentions(mentioned, targets.to(device))
             figures["mentions_loss"] = (grounded.item(), 1.0)
             loss = loss + course.mentions * grounded
             if tower_moves:
-                labelled, seen = patch_loss(self.heads, hidden[:, 1:], batch.labels)
+                labels = {name: label.to(device) for name, label in batch.labels.items()}
+                labelled, seen = patch_loss(self.heads, hidden[:, 1:], labels)
                 loss = loss + course.labels * labelled
                 figures |= {f"patch_{name}": seen[name] for name in ("kind", "colour", "rank")}
         self._watch(step, figures["right"])
@@ -154,13 +158,13 @@ def answer_loss(model: LlavaModel, groups: list[Group], states: list[PackedState
     """
     logits = model.language_model.logits(torch.cat([state.final for state in states]))
     targets = torch.cat([
-        torch.where(state.asked >= 0, group.segments.targets.to(logits.device).flatten()[state.asked.clamp(min=0)], -1)
+        torch.where(state.asked >= 0, group.segments.targets.flatten()[state.asked.clamp(min=0)], -1)
         for group, state in zip(groups, states, strict=True)
     ])  # fmt: skip
     loss = F.cross_entropy(logits, targets, ignore_index=-1)
     wrong = ((logits.detach().argmax(-1) != targets) & (targets >= 0)).cpu()
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for group, state, missed in zip(groups, states, wrong.split([len(s.asked) for s in states]), strict=True):
+    for group, state, missed in zip(groups, states, torch.split(wrong, [len(s.asked) for s in states]), strict=True):
         length = group.segments.ids.shape[-1]
         failed = set((state.asked.cpu()[missed] // length).tolist())
         for index, family in enumerate(name for mine in group.families for name in mine):

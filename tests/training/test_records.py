@@ -78,7 +78,9 @@ def test_a_broken_row_is_named(tmp_path: Path, broken: Any, says: str) -> None:
     assert says in raised.value.cause
 
 
-@pytest.mark.parametrize(("text", "says"), [("[{]", "not valid JSON"), ("[]", "no rows"), ('{"id": 1}\n{', "row 1|row 0")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("[{]", "not valid JSON"), ("[]", "no rows"), ('{"id": 1}\n{', "row 1|row 0")]
+)
 def test_a_broken_file_is_named(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "rows.json"
     path.write_text(text, encoding="utf-8")
@@ -90,8 +92,10 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str, says: str) -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["id", "image", "conversations", "from", "value"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "image", "conversations", "from", "value"]), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
