@@ -33,7 +33,7 @@ def test_the_whole_way_in_a_few_steps(tmp_path: Path) -> None:
     few = ["--workers", "0", "--threads", "1"]
     llava_train("tiny", "--out", tmp_path / "tiny", "--tower-steps", "2", "--language-steps", "2", *few)
     for task, start in (("pretrain", "tiny"), ("finetune", "pretrain")):
-        words = ["--model", tmp_path / start, "--data", "world", "--out", tmp_path / task, *few]
+        words: list[str | Path] = ["--model", tmp_path / start, "--data", "world", "--out", tmp_path / task, *few]
         said = llava_train(task, *words, "--steps", "2")
         assert f"{task}: step 2" in said
         with pytest.raises(DataError, match="holds a run already"):
@@ -49,7 +49,7 @@ def test_the_whole_way_in_a_few_steps(tmp_path: Path) -> None:
 
 
 def test_rows_and_their_errors(start: Path, photos: Path, tmp_path: Path) -> None:
-    words = ["finetune", "--model", start, "--images", photos, "--out", tmp_path / "out", "--workers", "0"]
+    words: list[str | Path] = ["finetune", "--model", start, "--images", photos, "--out", tmp_path / "out", "--workers", "0"]
     llava_train(*words, "--data", photos / "rows.json", "--steps", "2", "--batch", "2")
     assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
     with pytest.raises(DataError, match="There is no file"):
