@@ -73,7 +73,8 @@ class Status(Widget):
             case "answering" if facts.tokens_per_second:
                 parts.append(self._styled(f"{facts.tokens_per_second:.0f} tokens/s", "live"))
             case "answering":
-                parts.append(self._styled("looking …", "live"))
+                started = facts.time_to_first_token_s is not None
+                parts.append(self._styled("writing …" if started else "looking …", "live"))
             case "stopping":
                 parts.append(self._styled("stopping …", "live"))
             case "idle" if facts.tokens_per_second:

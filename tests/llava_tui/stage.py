@@ -53,6 +53,8 @@ class Stage:
         store: the history; an empty one in memory when None.
         pictures: attached at the start.
         resume: go on with the last chat.
+        tiny: the model is the one that comes with the package.
+        frozen: the session's clock stands still, so that no rate depends on the machine.
     """
 
     def __init__(
@@ -63,10 +65,11 @@ class Stage:
         pictures: Sequence[str] = (),
         resume: bool = False,
         tiny: bool = False,
+        frozen: bool = False,
     ) -> None:
         self.engine = engine or FakeEngine(("It is ", "red."))
         self.store = store or Store.in_memory()
-        self.session = ChatSession(self.store)
+        self.session = ChatSession(self.store, clock=lambda: 0.0) if frozen else ChatSession(self.store)
         if resume:
             self.session.open_last()
         loader = fake_loader(self.engine, *held)
@@ -103,6 +106,14 @@ class Person:
     def prompt(self) -> PromptText:
         """Where one writes."""
         return self.screen.query_one(PromptText)
+
+    def writes(self) -> bool:
+        """Whether the keys go to the prompt."""
+        return self.screen.focused is self.prompt
+
+    def is_back(self) -> bool:
+        """Whether nothing stands above the chat."""
+        return len(self.stage.app.screen_stack) == 1
 
     @property
     def hint(self) -> str:

@@ -63,7 +63,7 @@ async def test_escape_without_an_answer_goes_back_to_the_prompt() -> None:
         await me.press("shift+tab")
         assert isinstance(me.screen.focused, TurnView)
         await me.press("escape")
-        assert me.screen.focused is me.prompt
+        assert me.writes()
 
 
 async def test_a_message_waits_visibly_for_the_model() -> None:
@@ -237,7 +237,7 @@ async def test_the_keys_go_from_message_to_message_and_back() -> None:
         await me.press("up")
         assert isinstance(me.screen.focused, QuestionView)
         await me.press("down", "down")
-        assert me.screen.focused is me.prompt
+        assert me.writes()
 
 
 async def test_a_bug_ends_the_app_and_is_handed_to_the_caller() -> None:

@@ -163,7 +163,7 @@ async def test_enter_on_a_question_shows_its_picture_large(tmp_path: Path) -> No
         await me.pictures_shown()
         assert stage.app.screen.query_one(PictureCells).size.width > 30
         await me.press("escape")
-        assert stage.app.screen is me.screen
+        assert me.is_back()
 
 
 async def test_a_click_on_a_picture_shows_it_large(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ async def test_help_shows_every_command(key: str) -> None:
         assert [command.title for command in COMMANDS if command.title not in seen] == []
         assert [command.slash for command in COMMANDS if command.slash and f"/{command.slash}" not in seen] == []
         await me.press("escape")
-        assert stage.app.screen is me.screen
+        assert me.is_back()
 
 
 async def test_the_palette_does_what_it_lists() -> None:

@@ -39,7 +39,7 @@ async def test_the_newest_comes_first_and_enter_resumes_it() -> None:
         assert sorted(await titles(me)) == [FRUIT[0], BOAT[0]]
         first = (await titles(me))[0]
         await me.press("enter")
-        await me.until(lambda: stage.app.screen is me.screen)
+        await me.until(me.is_back)
         await me.sees(first)
         await me.sees("It is ")
 
@@ -69,7 +69,7 @@ async def test_no_chats_says_so() -> None:
         await me.press("ctrl+l")
         await me.sees("No chats yet")
         await me.press("escape")
-        assert stage.app.screen is me.screen
+        assert me.is_back()
 
 
 async def test_a_chat_is_deleted_by_the_second_press() -> None:

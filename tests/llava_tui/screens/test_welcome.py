@@ -53,7 +53,7 @@ async def test_one_press_asks_about_the_sample(how: str) -> None:
         (conversation,) = engine.conversations
         assert [picture.name for picture in conversation.pictures] == ["b.png"]
         assert conversation.messages[0].text == "How many things are there?"
-        assert me.screen.focused is me.prompt
+        assert me.writes()
 
 
 async def test_without_samples_it_still_says_how_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
