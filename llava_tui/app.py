@@ -85,6 +85,7 @@ class LlavaApp(App[None]):
         for picture in self._pictures:
             self._session.attach(picture)
         self._session.load(self._loader)
+        from textual.widgets import Markdown  # noqa: F401 - takes long, and the first answer should not wait for it
 
     def _handle_exception(self, error: Exception) -> None:
         """Textual's own report would print the values of local variables, a person's words among them."""

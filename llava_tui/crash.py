@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 
 _PACKAGES = ("llava", "textual", "textual-image", "pillow", "torch", "transformers", "tokenizers", "safetensors")
@@ -61,6 +60,8 @@ def _report(error: BaseException) -> str:
 
 
 def _version(package: str) -> str:
+    from importlib import metadata  # a fiftieth of a second that only a crash is worth
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -5,16 +5,22 @@ In: batches of text (50 ms each, made by the pump) and an end. Knows nothing of 
 
 from __future__ import annotations
 
-from markdown_it import MarkdownIt
+from typing import TYPE_CHECKING
+
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Markdown
 
 from llava_tui.widgets.segments import cut, settled
+
+if TYPE_CHECKING:  # long to import, and the first frame has no answer
+    from markdown_it import MarkdownIt
+    from textual.widgets import Markdown
 
 
 def _parser() -> MarkdownIt:
     """Markdown without HTML: a tag that a model writes is shown as it is, where Textual would drop the paragraph."""
+    from markdown_it import MarkdownIt
+
     return MarkdownIt("gfm-like", {"html": False, "linkify": False}).disable("linkify")
 
 
@@ -32,6 +38,7 @@ class Answer(Vertical):
     def __init__(self, text: str = "", *, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._sources = _split(text)
+        self._parts: list[Markdown] = []
 
     @property
     def text(self) -> str:
@@ -44,34 +51,33 @@ class Answer(Vertical):
 
     async def append(self, piece: str) -> None:
         """Show one more batch of text."""
-        source = self._sources[-1] + piece
+        part, source = self._parts[-1], self._sources[-1] + piece
         end = cut(source)
         if end is None:
             self._sources[-1] = source
-            await self._last.append(piece)
+            await part.append(piece)
             return
         shown = len(self._sources[-1])
         if end > shown:
-            await self._last.append(source[shown:end])
+            await part.append(source[shown:end])
         self._sources[-1] = source[:end]
         for rest in _split(source[end:]):
             self._sources.append(rest)
             await self.mount(self._widget(rest))
         if end < shown:
-            await self.query(Markdown)[-2].update(source[:end])
+            await part.update(source[:end])
 
     async def finish(self) -> None:
         """The text is whole: write anew what could not be right while it grew."""
-        for widget, final in zip(self.query(Markdown), settled(self._sources), strict=True):
+        for widget, final in zip(self._parts, settled(self._sources), strict=True):
             if final is not None:
                 await widget.update(final)
 
-    @property
-    def _last(self) -> Markdown:
-        return self.query(Markdown).last()
-
     def _widget(self, source: str) -> Markdown:
-        return Markdown(source, parser_factory=_parser, open_links=False)
+        from textual.widgets import Markdown
+
+        self._parts.append(Markdown(source, parser_factory=_parser, open_links=False))
+        return self._parts[-1]
 
 
 def _split(text: str) -> list[str]:

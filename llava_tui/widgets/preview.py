@@ -63,7 +63,7 @@ class PictureCells(Widget):
         return self._image is not None and (self._graphics is not None or bool(self._strips))
 
     def on_mount(self) -> None:
-        self._open()
+        self.call_after_refresh(self._open)  # the first frame does not wait for its pictures
 
     def on_resize(self) -> None:
         if self._image is not None and self._graphics is None:
