@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 
 from textual import on, work
+from textual.events import Key
 
 from llava_engine.conversation.plain_text import strip_control
 from llava_engine.errors import LlavaError
@@ -53,6 +54,13 @@ class ChatScreen(ChatView):
         self._chats = chats
 
     # Writing
+
+    def on_key(self, event: Key) -> None:
+        """What is typed beside the prompt, and is no key of what has the focus, goes into the prompt."""
+        if event.is_printable and event.character and event.key not in self.active_bindings:
+            event.stop()
+            self.prompt.area.focus()
+            self.prompt.area.insert(event.character)
 
     @on(messages.MessageSent)
     async def _sent(self, event: messages.MessageSent) -> None:
@@ -216,7 +224,7 @@ class ChatScreen(ChatView):
             self.transcript.scroll_page_down(animate=False)
 
     def action_first(self) -> None:
-        self.transcript.scroll_home(animate=False)
+        self.transcript.first()
 
     async def action_quit(self) -> None:
         self.app.exit()

@@ -16,7 +16,7 @@ from llava_tui.commands import COMMANDS, Where, key_name
 PARTS: tuple[tuple[Where, str], ...] = (
     ("prompt", "While you write"),
     ("chat", "Anywhere"),
-    ("turn", "On a message (Shift+Tab or a click goes to one)"),
+    ("turn", "On a message (Shift+Tab goes to one)"),
 )
 
 

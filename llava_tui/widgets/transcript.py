@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual.containers import VerticalScroll
 from textual.geometry import Size
@@ -49,6 +49,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._following = True
         self._pivot: tuple[Widget, int] | None = None
         self._all_known = False
+        self._going_on = False
         self._new_below = False
 
     @property
@@ -118,6 +119,9 @@ class Transcript(VerticalScroll, can_focus=False):
     async def grow(self, turn_id: int, text: str) -> None:
         """An answer grew by this text."""
         async with self._lock:
+            known = next((turn for turn in reversed(self.turns) if turn.id == turn_id), None)
+            if known is not None:
+                self._remember(replace(known, text=known.text + text))
             view = self.view(turn_id)
             if isinstance(view, AnswerView):
                 await view.grow(text)
@@ -140,7 +144,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def latest(self) -> None:
         """Go to the end, and follow it."""
-        self.run_worker(self._to_latest(), exit_on_error=True)
+        self.run_worker(self._to_latest())
 
     async def _to_latest(self) -> None:
         async with self._lock:
@@ -150,6 +154,22 @@ class Transcript(VerticalScroll, can_focus=False):
                     await self._mount(Window.at_end(len(self.turns)))
             self._follow()
             self.scroll_end(animate=False)
+
+    def first(self) -> None:
+        """Go to the first turn of all."""
+        self.run_worker(self._to_first())
+
+    async def _to_first(self) -> None:
+        async with self._lock:
+            while not self._all_known:
+                self._know_older()
+            if self.window.first > 0:
+                async with self.batch():
+                    await self.remove_children(TurnView)
+                    await self._mount(Window(0, min(OPENED, len(self.turns))))
+            self._following = False
+            self._pivot = None
+            self.scroll_home(animate=False)
 
     # The window
 
@@ -161,30 +181,40 @@ class Transcript(VerticalScroll, can_focus=False):
         else:
             self._following = False
             self._hold()
-        if new_value <= NEAR and old_value > new_value and not self._lock.locked():
-            self.run_worker(self._earlier(), exclusive=True, group="window")
-        elif new_value >= self.max_scroll_y - NEAR and self.window.last < len(self.turns) and not self._lock.locked():
-            self.run_worker(self._later(), exclusive=True, group="window")
+        if new_value <= NEAR and old_value > new_value:
+            self._go_on(up=True)
+        elif new_value >= self.max_scroll_y - NEAR and self.window.last < len(self.turns):
+            self._go_on(up=False)
+
+    def _go_on(self, *, up: bool) -> None:
+        """Fetch the turns beyond an end, once for however many steps of scrolling ask for them."""
+        if not self._going_on:
+            self._going_on = True
+            self.run_worker(self._earlier() if up else self._later())
 
     async def _earlier(self) -> None:
         async with self._lock:
-            if self.window.first == 0 and not self._all_known:
-                older = self._page(self.turns[0].id if self.turns else None)
-                self._all_known = not older
-                self.turns[:0] = older
-                self.window = self.window.shifted(len(older))
+            if self.window.first == 0:
+                self._know_older()
             await self._move(self.window.earlier())
 
     async def _later(self) -> None:
         async with self._lock:
             await self._move(self.window.later(len(self.turns)))
 
+    def _know_older(self) -> None:
+        if not self._all_known:
+            older = self._page(self.turns[0].id if self.turns else None)
+            self._all_known = not older
+            self.turns[:0] = older
+            self.window = self.window.shifted(len(older))
+
     async def _move(self, window: Window) -> None:
         """Mount and unmount turns at the two ends, what is in sight staying where it is."""
-        if window == self.window:
-            return
-        async with self.batch():
-            await self._mount(window)
+        self._going_on = False
+        if window != self.window:
+            async with self.batch():
+                await self._mount(window)
 
     async def _mount(self, window: Window) -> None:
         """Make the mounted turns those of `window`, which overlaps with or continues the ones before."""
@@ -262,6 +292,3 @@ class Transcript(VerticalScroll, can_focus=False):
             self.set_reactive(Widget.scroll_y, float(y))
             self.set_reactive(Widget.scroll_target_y, float(y))
             self.vertical_scrollbar.set_reactive(ScrollBar.position, float(y))
-
-
-assert OPENED <= CAP

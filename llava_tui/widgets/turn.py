@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Horizontal, ItemGrid, Vertical
 from textual.content import Content
+from textual.events import Click
+from textual.message import Message
 from textual.widgets import Static
 
 from llava_engine.conversation.plain_text import strip_control
@@ -46,6 +48,22 @@ class PictureDesk:
         return Shown(strip_control(ref.name), (ref.width, ref.height), partial(self.open, ref), ref.tokens)
 
 
+class Note(Static):
+    """The quiet line below a turn; a click on one of its two arrows asks for the version before or after."""
+
+    @dataclass
+    class Turned(Message):
+        """An arrow was clicked."""
+
+        step: int
+
+    def on_click(self, event: Click) -> None:
+        text = self.visual.plain if isinstance(self.visual, Content) else ""
+        if "‹" in text:
+            middle = (text.index("‹") + text.index("›")) // 2
+            self.post_message(self.Turned(-1 if event.x <= middle else 1))
+
+
 class TurnView(Vertical, can_focus=True):
     """One turn; its keys are those of the table of commands."""
 
@@ -57,6 +75,7 @@ class TurnView(Vertical, can_focus=True):
     TurnView .row { height: auto; }
     """
     BINDINGS = bindings("turn")
+    FOCUS_ON_CLICK = False  # one who clicks and types on means the prompt, not the keys of a turn
 
     def __init__(self, turn: Turn) -> None:
         super().__init__()
@@ -105,9 +124,13 @@ class TurnView(Vertical, can_focus=True):
 
     def _note_line(self) -> Static:
         note = self.note()
-        line = Static(note, classes="note")
+        line = Note(note, classes="note")
         line.display = bool(note.plain)
         return line
+
+    def on_note_turned(self, event: Note.Turned) -> None:
+        event.stop()
+        self.action_flip(event.step)
 
 
 class QuestionView(TurnView):
@@ -155,7 +178,6 @@ class QuestionView(TurnView):
 
     def on_preview_opened(self, event: Preview.Opened) -> None:
         event.stop()
-        self.focus()
         self.action_open(list(self.query(Preview)).index(event.preview))
 
     def _box(self) -> tuple[int, int]:
@@ -179,8 +201,10 @@ class AnswerView(TurnView):
     async def grow(self, text: str) -> None:
         """Show one more batch."""
         await self.query_one(Answer).append(strip_control(text))
-        if not self.turn.text:
-            self.replace(replace(self.turn, text=text))
+        first = not self.turn.text
+        self.turn = replace(self.turn, text=self.turn.text + text)
+        if first:
+            self.replace(self.turn)
 
     async def finish(self, turn: Turn) -> None:
         """The answer ended; `turn.text` is all of it."""

@@ -251,3 +251,38 @@ async def test_a_bug_ends_the_app_and_is_handed_to_the_caller() -> None:
             me.session.poll = broken  # type: ignore[assignment, method-assign]
             await me.until(lambda: stage.app.crash is not None)
     assert isinstance(stage.app.crash, ZeroDivisionError)
+
+
+async def test_what_is_typed_beside_the_prompt_goes_into_it() -> None:
+    stage = Stage()
+    async with stage.open() as me:
+        await me.says("What is it?")
+        await me.answered()
+        await me.press("shift+tab")
+        await me.types("what")
+        assert me.prompt.text == "what"
+        assert me.writes()
+
+
+async def test_a_click_on_a_message_leaves_the_keys_to_the_prompt() -> None:
+    engine = FakeEngine()
+    stage = Stage(engine)
+    async with stage.open() as me:
+        await me.says("What is it?")
+        await me.answered()
+        await me.pilot.click(AnswerView)
+        await me.types("red")
+        assert me.prompt.text == "red"
+        assert len(engine.conversations) == 1
+
+
+async def test_a_click_on_an_arrow_flips_the_version() -> None:
+    stage = Stage(FakeEngine(("First version.",), ("Second version.",)))
+    async with stage.open() as me:
+        await me.says("What is it?")
+        await me.answered()
+        await me.press("ctrl+r")
+        await me.sees("‹ 2 of 2 ›")
+        await me.answered()
+        await me.pilot.click("AnswerView .note", offset=(0, 0))
+        await me.sees("First version.")

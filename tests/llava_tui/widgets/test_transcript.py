@@ -219,3 +219,33 @@ async def test_a_resize_keeps_what_one_reads() -> None:
         await pilot.resize_terminal(60, 30)
         await settle(pilot)
         assert app.top().split()[0] == before
+
+
+async def test_home_goes_to_the_first_turn_of_all_and_end_back() -> None:
+    app = Hall(chat(300))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.transcript.show(app.page())
+        await settle(pilot)
+        app.transcript.first()
+        await until(pilot, lambda: app.mounted[0] == 1 and app.transcript.scroll_y == 0)
+        assert len(app.mounted) <= CAP
+        assert not app.transcript.following
+        app.transcript.latest()
+        await until(pilot, lambda: app.mounted[-1] == 300 and app.transcript.is_vertical_scroll_end)
+        assert len(app.mounted) <= CAP
+
+
+async def test_an_answer_that_grew_out_of_sight_is_whole_when_one_comes_back() -> None:
+    app = Hall(chat(300))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.transcript.show(app.page())
+        await app.transcript.add(turn(301))
+        await app.transcript.add(turn(302, " ", "streaming"))
+        app.transcript.first()
+        await until(pilot, lambda: app.mounted[0] == 1)
+        await app.transcript.grow(302, "Written while nobody looked.")
+        app.transcript.latest()
+        await until(pilot, lambda: app.mounted[-1] == 302)
+        await settle(pilot)
+        text = "".join(segment.text for strip in app.screen._compositor.render_strips() for segment in strip)
+        assert "Written while nobody looked." in text
