@@ -39,6 +39,7 @@ class LlavaApp(App[None]):
         pictures: paths or URLs to attach at once.
         tiny: the model is the one that comes with the package.
         graphics: makes pictures in the terminal's own protocol; None for half cells.
+        still: the same for screens where nothing moves.
         drawn: pictures are shown at all; otherwise only their names.
         theme: the name of the colours to begin with.
 
@@ -60,6 +61,7 @@ class LlavaApp(App[None]):
         pictures: Sequence[str] = (),
         tiny: bool = False,
         graphics: Graphics | None = None,
+        still: Graphics | None = None,
         drawn: bool = True,
         theme: str = EMBER.name,
     ) -> None:
@@ -72,13 +74,16 @@ class LlavaApp(App[None]):
         self._pictures = pictures
         self._tiny = tiny
         self._graphics = graphics
+        self._still = still
         for look in (EMBER, PAPER):
             self.register_theme(look)
         self.theme = theme
         self.add_mode("chat", self._chat_screen)
 
     def _chat_screen(self) -> ChatScreen:
-        return ChatScreen(self._session, self._chats, samples(), tiny=self._tiny, graphics=self._graphics)
+        return ChatScreen(
+            self._session, self._chats, samples(), tiny=self._tiny, graphics=self._graphics, still=self._still
+        )
 
     def on_ready(self) -> None:
         """The first frame is there."""
@@ -125,13 +130,16 @@ def run_chat(
     if resume:
         session.open_last()
     terminal = detect(os.environ, probe)  # before the app runs: afterwards a terminal's answers would be keys
+    still = graphics_for(terminal.image_protocol)
     app = LlavaApp(
         session,
         store.chats,
         _loader(model),
         pictures=pictures,
         tiny=model is None,
-        graphics=graphics_for(terminal.image_protocol),
+        # Sixel pictures are sent anew with every frame of an answer below them: they would flicker in the transcript.
+        graphics=None if terminal.image_protocol == "sixel" else still,
+        still=still,
         drawn=terminal.image_protocol != "none",
         theme="ansi-dark" if terminal.colours == "16" else EMBER.name,
     )

@@ -37,6 +37,7 @@ class ChatScreen(ChatView):
         samples: what the welcome offers.
         tiny: the model is the one that comes with the package.
         graphics: makes pictures in the terminal's own protocol; None for half cells.
+        still: the same for screens where nothing moves.
     """
 
     BINDINGS = bindings("chat")
@@ -49,9 +50,11 @@ class ChatScreen(ChatView):
         *,
         tiny: bool,
         graphics: Graphics | None = None,
+        still: Graphics | None = None,
     ) -> None:
         super().__init__(session, samples, tiny=tiny, graphics=graphics)
         self._chats = chats
+        self._still = still
 
     # Writing
 
@@ -139,7 +142,7 @@ class ChatScreen(ChatView):
 
     @on(messages.PicturesOpened)
     def _pictures_opened(self, event: messages.PicturesOpened) -> None:
-        self.app.push_screen(PictureViewer(event.pictures, event.index, self.desk.graphics))
+        self.app.push_screen(PictureViewer(event.pictures, event.index, self._still))
 
     @on(messages.LatestWanted)
     def action_last(self) -> None:
@@ -153,7 +156,7 @@ class ChatScreen(ChatView):
 
     def action_attach(self, source: str = "") -> None:
         if not source:
-            self.app.push_screen(PicturePicker(self.desk.graphics), self._picked)
+            self.app.push_screen(PicturePicker(self._still), self._picked)
             return
         for location in [found.location for found in find_sources(source)] or [source]:
             self.session.attach(location)
