@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llava_engine.errors import DataError
-from training.config import Course, Optim, Precision, Run, Task, TinyShape
+from training.config import STATE_FILE, Course, EmbeddedSteps, Optim, Precision, Run, Task, TinyShape
 
 if TYPE_CHECKING:
     from training.trainer import Outcome
+
+EMBEDDED = EmbeddedSteps()
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,7 +28,7 @@ app = typer.Typer(
     help="Train a model: a tiny one from nothing, or any LLaVA on data of yours.",
     epilog="""\b
 Examples:
-  llava train embedded --out runs                       the model that comes along, from nothing (two cores, 2 hours)
+  llava train embedded --out runs                       the model that comes along, from nothing
   llava train tiny --out runs/tiny                      only its start: tower, tokenizer, language model
   llava train pretrain --model runs/tiny --data world --minutes 4 --out runs/pretrain
   llava train finetune --model runs/pretrain --data world --minutes 75 --out runs/finetune
@@ -84,10 +86,12 @@ def tiny(
     only: Annotated[
         Part | None, typer.Option("--only", help="Make one part, so that parts can run side by side.")
     ] = None,
-    tower_minutes: Annotated[float, typer.Option("--tower-minutes", help="Training time of the tower.")] = 33.0,
-    language_minutes: Annotated[float, typer.Option("--language-minutes", help="… of the language model.")] = 4.0,
-    tower_steps: Annotated[int | None, typer.Option("--tower-steps", min=1, help="Steps instead of minutes.")] = None,
-    language_steps: Annotated[int | None, typer.Option("--language-steps", min=1, help="The same.")] = None,
+    tower_steps: Annotated[int, typer.Option("--tower-steps", min=1, help="How long the tower is trained.")] = (
+        EMBEDDED.tower
+    ),
+    language_steps: Annotated[
+        int, typer.Option("--language-steps", min=1, help="How long the language model is trained on text.")
+    ] = EMBEDDED.language,
     seed: Seed = 0,
     resume: Resume = False,
     threads: Threads = 1,
@@ -99,26 +103,19 @@ def tiny(
 
     shape = TinyShape()
 
-    def run(name: str, steps: int | None, minutes: float) -> Run:
-        return Run(
-            out / name,
-            steps=steps,
-            minutes=None if steps else minutes,
-            seed=seed,
-            workers=workers,
-            threads=threads,
-            resume=resume and (out / name / "training-state.pt").is_file(),
-        )
+    def run(name: str, steps: int) -> Run:
+        going_on = resume and (out / name / STATE_FILE).is_file()
+        return Run(out / name, steps=steps, seed=seed, workers=workers, threads=threads, resume=going_on)
 
     again = f"llava train tiny --out {out} --resume"
     if only in (None, Part.tokenizer) and not (resume and (out / "tokenizer" / "tokenizer.json").is_file()):
         parts.make_tokenizer(shape, out / "tokenizer", seed)
     if only in (None, Part.tower):
-        _finished(parts.train_tower(shape, run("tower", tower_steps, tower_minutes), _progress()), again)
+        _finished(parts.train_tower(shape, run("tower", tower_steps), _progress()), again)
     if only in (None, Part.language):
         tokenizer = Tokenizer.from_folder(out / "tokenizer")
         _finished(
-            parts.train_language(shape, run("language", language_steps, language_minutes), tokenizer, _progress()),
+            parts.train_language(shape, run("language", language_steps), tokenizer, _progress()),
             again,
         )
     if only in (None, Part.together):
@@ -198,26 +195,22 @@ def embedded(
     out: Out,
     seed: Seed = 0,
     scale: Annotated[
-        float, typer.Option("--scale", help="All times times this; 0.01 tries the way in a minute.")
+        float, typer.Option("--scale", help="All steps times this; 0.001 tries the way in a minute.")
     ] = 1.0,
     threads: Threads = 1,
 ) -> None:
     """Rebuild the model that comes along, from nothing, stage by stage; call it again to go on where it stopped."""
     from training import tuning
 
-    times = {"tower": 33.0, "language": 4.0, "pretrain": 4.0, "finetune": 75.0}
-    minutes = {name: scale * time for name, time in times.items()}
-    tiny(out / "tiny", None, minutes["tower"], minutes["language"], None, None, seed, True, threads, 1)
-    stages: list[tuple[Task, str]] = [("pretrain", "tiny"), ("finetune", "pretrain")]
-    for task, start in stages:
-        folder = out / task
-        run = Run(
-            folder,
-            minutes=minutes[task],
-            seed=seed,
-            threads=threads,
-            resume=(folder / "training-state.pt").is_file(),
-        )
+    steps = EMBEDDED.scaled(scale)
+    tiny(out / "tiny", None, steps.tower, steps.language, seed, True, threads, 1)
+    stages: list[tuple[Task, str, int]] = [
+        ("pretrain", "tiny", steps.pretrain),
+        ("finetune", "pretrain", steps.finetune),
+    ]
+    for task, start, count in stages:
+        going_on = (out / task / STATE_FILE).is_file()
+        run = Run(out / task, steps=count, seed=seed, threads=threads, resume=going_on)
         outcome = tuning.tune(task, out / start, tuning.Material(tuning.WORLD), run, Optim(), Course(), _progress())
         _finished(outcome, f"llava train embedded --out {out}")
     typer.echo(f"The model is in {out / 'finetune' / 'model'}.", err=True)
@@ -236,7 +229,7 @@ def _run(
     device: str,
 ) -> Run:
     named: Precision = precision.value
-    if not resume and (out / "training-state.pt").is_file():
+    if not resume and (out / STATE_FILE).is_file():
         raise DataError(f"{out} holds a run already.", "Go on with --resume, or choose another --out.")
     return Run(
         out,

@@ -5,7 +5,7 @@ Knows no torch, so that the command line may import it before anything heavy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from llava_engine.errors import DataError
 
 Precision = Literal["auto", "bf16", "fp32"]
 Task = Literal["pretrain", "finetune"]
+STATE_FILE = "training-state.pt"
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,17 @@ class Course:
     tower_rate: float = 0.3
     labels: float = 0.3
     mentions: float = 0.5
+
+
+@dataclass(frozen=True)
+class EmbeddedSteps:
+    """How long each stage of the shipped model is trained (docs/embedded-model.md says what each gave)."""
+
+    tower: int = 19_700
+    language: int = 400
+    pretrain: int = 480
+    finetune: int = 12_000
+
+    def scaled(self, scale: float) -> EmbeddedSteps:
+        """All of them times `scale`, and at least one."""
+        return EmbeddedSteps(*(max(1, round(scale * steps)) for steps in astuple(self)))

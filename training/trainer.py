@@ -25,10 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from llava_engine.errors import DataError, StorageError
 from llava_engine.model.linear import has_fast_bfloat16
-from training.config import Optim, Run
+from training.config import STATE_FILE, Optim, Run
 from training.track import Track
-
-STATE_FILE = "training-state.pt"
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,10 @@ def test_the_whole_way_in_a_few_steps(tmp_path: Path) -> None:
 
 
 def test_rows_and_their_errors(start: Path, photos: Path, tmp_path: Path) -> None:
-    words: list[str | Path] = ["finetune", "--model", start, "--images", photos, "--out", tmp_path / "out", "--workers", "0"]
+    out = tmp_path / "out"
+    words: list[str | Path] = ["finetune", "--model", start, "--images", photos, "--out", out, "--workers", "0"]
     llava_train(*words, "--data", photos / "rows.json", "--steps", "2", "--batch", "2")
-    assert (tmp_path / "out" / "model" / "model.safetensors").is_file()
+    assert (out / "model" / "model.safetensors").is_file()
     with pytest.raises(DataError, match="There is no file"):
         llava_train(*words, "--data", photos / "none.json", "--steps", "2", "--resume")
     with pytest.raises(DataError, match="--steps or --minutes"):

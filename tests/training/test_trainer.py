@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from llava_engine.errors import DataError
-from training.config import Optim, Run
-from training.trainer import STATE_FILE, Group, Outcome, train
+from training.config import STATE_FILE, Optim, Run
+from training.trainer import Group, Outcome, train
 
 QUICK = Optim(rate=0.05, warmup=2)
 
