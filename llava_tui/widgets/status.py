@@ -30,6 +30,11 @@ def human_bytes(count: int) -> str:
     return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
 
 
+def human_seconds(seconds: float) -> str:
+    """7 ms, 310 ms, 1.2 s."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
+
+
 class Status(Widget):
     """One line at the bottom of the chat."""
 
@@ -96,7 +101,7 @@ class Status(Widget):
             style = "alert" if facts.context_used > 0.9 * facts.context_total else "quiet"
             parts.append(self._styled(f"{facts.context_used:,} of {facts.context_total:,} tokens", style))
         if facts.time_to_first_token_s is not None:
-            parts.append(self._styled(f"first after {facts.time_to_first_token_s:.2f} s", "quiet"))
+            parts.append(self._styled(f"first after {human_seconds(facts.time_to_first_token_s)}", "quiet"))
         if facts.context_used is not None and facts.picture_tokens:
             parts.append(self._styled(f"{facts.picture_tokens:,} for pictures", "quiet"))
         return parts

@@ -8,7 +8,7 @@ import pytest
 
 from llava_engine.contract import LoadProgress
 from llava_tui.events import Facts
-from llava_tui.widgets.status import Status, human_bytes
+from llava_tui.widgets.status import Status, human_bytes, human_seconds
 from tests.fakes.fake_engine import FAKE_CARD
 from tests.llava_tui.widgets.bench import Bench
 
@@ -26,7 +26,7 @@ async def line(facts: Facts, width: int = 120) -> str:
 
 async def test_an_answer_has_left_its_figures() -> None:
     said = await line(READY)
-    for part in ("fake", "42 tokens/s", "cpu float32", "312 of 2,048 tokens", "first after 0.31 s", "64 for pictures"):
+    for part in ("fake", "42 tokens/s", "cpu float32", "312 of 2,048 tokens", "first after 314 ms", "64 for pictures"):
         assert part in said
 
 
@@ -72,3 +72,10 @@ async def test_in_a_narrow_terminal_whole_parts_are_left_out(width: int) -> None
 )
 def test_bytes_are_said_as_people_say_them(count: int, words: str) -> None:
     assert human_bytes(count) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.004, "4 ms"), (0.31, "310 ms"), (0.9999, "1.0 s"), (12.34, "12.3 s")]
+)
+def test_seconds_are_said_as_people_say_them(seconds: float, words: str) -> None:
+    assert human_seconds(seconds) == words
