@@ -3,7 +3,8 @@
     python tests/benchmarks/startup.py [--rounds 5] [--model FOLDER]
 
 Every figure is the wall time from process start, next to the CPU time of that process, since other work on the machine
-counts in the first only. Peers in the same run: an empty interpreter, `import torch`, and transformers' LLaVA class.
+counts in the first only. Peers in the same run: an empty interpreter, a Textual app of one line, `import torch`,
+and transformers' LLaVA class.
 """
 
 from __future__ import annotations
@@ -27,6 +28,15 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 LLAVA = [sys.executable, "-c", "from llava_tui.cli import main; main()"]
+
+ONE_LINE_APP = """
+from textual.app import App
+from textual.widgets import Static
+class OneLine(App):
+    def compose(self):
+        yield Static("one line")
+OneLine().run()
+"""
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,7 @@ def main() -> None:
         ("python -c pass", "", lambda: until_exit(*python, "pass")),
         ("llava --help", "< 0.25", lambda: until_exit(*LLAVA, "--help")),
         ("llava --version", "< 0.25", lambda: until_exit(*LLAVA, "--version")),
+        ("a Textual app of one line", "", lambda: until_frame("one line", *python, ONE_LINE_APP)),
         ("llava chat, first frame", "< 0.45", lambda: until_frame("llava", *LLAVA, "chat", *model)),
         ("import torch", "", lambda: until_exit(*python, "import torch")),
         ("llava ask, first token", "< 3", lambda: until_output(*ask)),
