@@ -52,6 +52,7 @@ def save_checkpoint(
     """
     with replaced_folder(folder) as draft:
         save_file(stored_tensors(model, dtype), str(draft / "model.safetensors"), metadata={"format": "pt"})
+        (draft / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
         config = {**model.config.to_hf(), "dtype": str(dtype).removeprefix("torch.")}
         (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for name in COMPANIONS if companions else ():
