@@ -14,6 +14,7 @@ from textual.command import Provider
 from textual.worker import WorkerFailed
 
 from llava_engine.contract import EngineLike, LoadProgress, Sampling
+from llava_tui import collector
 from llava_tui.crash import write_report
 from llava_tui.model_seat import Loader
 from llava_tui.palette import ChatCommands
@@ -155,6 +156,9 @@ def _loader(model: str | None) -> Loader:
     def load(on_progress: Callable[[LoadProgress], None]) -> EngineLike:
         import llava_engine
 
-        return llava_engine.load(model, on_progress=on_progress)
+        try:
+            return llava_engine.load(model, on_progress=on_progress)
+        finally:
+            collector.resume()
 
     return load

@@ -17,7 +17,7 @@ import typer
 from llava_engine.contract import EngineLike, Reply, Sampling
 from llava_engine.conversation.messages import Conversation, Message
 from llava_engine.errors import ConversationError
-from llava_tui import options
+from llava_tui import collector, options
 
 if TYPE_CHECKING:
     from llava_engine.pictures.opening import Picture
@@ -63,7 +63,11 @@ def ask(
     pictures = [_open(source) for source in sources]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     conversation = Conversation((Message.user(question, pictures),), system)
-    engine = _load(model)
+    collector.rest()
+    try:
+        engine = _load(model)
+    finally:
+        collector.resume()
     with _interruptible() as cancelled, _output(engine, as_json) as output:
         for piece in engine.stream(conversation, sampling, cancelled=cancelled):
             if isinstance(piece, Reply):

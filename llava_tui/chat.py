@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from llava_engine.errors import LlavaError
-from llava_tui import options
+from llava_tui import collector, options
 
 app = typer.Typer()
 
@@ -45,6 +45,7 @@ def chat(
         raise NoTerminalError(
             "llava chat needs a terminal, and here is none.", "In a pipe use: llava ask -i PICTURE -q QUESTION"
         )
+    collector.rest()
     from llava_engine.contract import Sampling
     from llava_tui.app import run_chat
 
