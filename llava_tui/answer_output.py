@@ -79,7 +79,7 @@ class PlainOutput:
 
 
 class JsonOutput:
-    """One JSON object when the answer is whole. Its keys are promised in README.md."""
+    """One JSON object when the answer is whole. Scripts build on its keys: add, never rename."""
 
     def __init__(self, stream: TextIO, card: ModelCard) -> None:
         self._stream = stream
