@@ -101,7 +101,7 @@ class ChatView(Screen[None]):
     def notice(self, cause: str, remedy: str = "", severity: SeverityLevel = "error") -> None:
         """Tell a person something, and go on."""
         text = "\n".join(strip_control(line) for line in (cause, remedy) if line)
-        self.notify(text, severity=severity, markup=False, timeout=8 if severity == "error" else 4)
+        self.notify(text, severity=severity, markup=False, timeout=20 if severity == "error" else 5)
 
     async def _follow_session(self) -> None:
         """Look at the session again and again; in a worker, so that keys are answered while an answer is laid out."""

@@ -73,6 +73,12 @@ class Answer(Vertical):
             if final is not None:
                 await widget.update(final)
 
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """A model may write any link; only pages of the web are opened, no files and no other programs."""
+        event.stop()
+        if event.href.startswith(("https://", "http://")):
+            self.app.open_url(event.href)
+
     def _widget(self, source: str) -> Markdown:
         from textual.widgets import Markdown
 

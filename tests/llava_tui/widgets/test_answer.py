@@ -73,3 +73,18 @@ async def test_a_long_answer_stands_in_several_widgets_and_is_all_there() -> Non
         assert len(widgets) >= 3
         assert "".join(widget.source for widget in widgets) == text
         assert all(len(widget.source) < 2 * LONG for widget in widgets)
+
+
+@pytest.mark.parametrize(
+    ("href", "opened"),
+    [("https://example.org/a", True), ("file:///etc/passwd", False), ("ssh://host", False)],
+)
+async def test_only_pages_of_the_web_are_opened(href: str, opened: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    urls: list[str] = []
+    app = Bench(Answer(f"[here]({href})"))
+    monkeypatch.setattr(app, "open_url", lambda url, **_: urls.append(url))
+    async with app.run_test(size=(60, 10)) as pilot:
+        await pilot.pause()
+        await pilot.click(offset=(3, 0))
+        await pilot.pause()
+    assert urls == ([href] if opened else [])
