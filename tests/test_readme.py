@@ -81,3 +81,17 @@ def test_the_two_commands_stand_at_the_top() -> None:
         "pip install -c constraints.txt . && llava chat",
         "pip install -c constraints.txt -e '.[test]' && pytest",
     ]
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^):#]+)\)", re.sub(r"<!--.*?-->", "", README, flags=re.DOTALL)))
+def test_every_link_leads_somewhere(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+def test_the_model_card_has_the_same_figures() -> None:
+    between = re.compile(r"<!-- figures:begin -->\n(.*?)<!-- figures:end -->", re.DOTALL)
+    cards = [path.read_text(encoding="utf-8") for path in (ROOT / "llava_engine" / "embedded").glob("*.md")]
+    if not cards:
+        pytest.skip("the embedded model has no card yet")
+    assert between.findall(cards[0]) == between.findall(README)
+    assert between.findall(README)[0].startswith("| family |")
