@@ -5,6 +5,7 @@ In: the command line. Out: the app, running, or one sentence on why it can not. 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -12,6 +13,9 @@ import typer
 
 from llava_engine.errors import LlavaError
 from llava_tui import collector, options
+
+ESC_DELAY_MS = "25"
+"""How long Textual waits whether an Esc is a key or the beginning of one. Its own 100 ms are all that Esc may take."""
 
 app = typer.Typer()
 
@@ -46,6 +50,8 @@ def chat(
             "llava chat needs a terminal, and here is none.", "In a pipe use: llava ask -i PICTURE -q QUESTION"
         )
     collector.rest()
+    if "SSH_CONNECTION" not in os.environ:  # over which a key's sequence may come in pieces
+        os.environ.setdefault("ESCDELAY", ESC_DELAY_MS)  # read by Textual when it is imported
     from llava_engine.contract import Sampling
     from llava_tui.app import run_chat
 
