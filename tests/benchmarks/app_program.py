@@ -1,13 +1,12 @@
-"""What app.py runs in a terminal: a minimal Textual app, or llava's app over a scripted engine; and what they need.
+"""What app.py runs in a terminal: a minimal Textual app, or `llava chat` over a scripted engine; and what they need.
 
     python -m tests.benchmarks.app_program textual | scripted RATE TOKENS | model FOLDER | chats FOLDER MESSAGES
 
-The scripted app keeps its history in LLAVA_HOME. Imports no torch, except to make a model.
+Imports no torch, except to make a model.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,22 +28,15 @@ def textual() -> None:
 
 
 def scripted(rate: float, tokens: int) -> None:
-    """llava's app; every answer is `tokens` words at `rate` a second."""
-    from llava_tui.app import LlavaApp
-    from llava_tui.paths import user_paths
-    from llava_tui.session import ChatSession
-    from llava_tui.store import Store
-    from llava_tui.terminal import detect
-    from llava_tui.terminal_probe import probe
-    from llava_tui.widgets.graphics import graphics_for
-    from tests.fakes.fake_engine import FakeEngine, fake_loader
+    """`llava chat` as it is, but for its model: every answer is `tokens` words at `rate` a second."""
+    import llava_engine
+    from llava_tui.cli import main
+    from tests.fakes.fake_engine import FakeEngine
 
-    store = Store.open(user_paths().data)
-    session = ChatSession(store)
-    graphics = graphics_for(detect(os.environ, probe).image_protocol)
     engine = FakeEngine(Paced(words(tokens), rate))
-    LlavaApp(session, store.chats, fake_loader(engine), tiny=True, graphics=graphics).run()
-    session.close()
+    vars(llava_engine)["load"] = lambda model, **settings: engine
+    sys.argv = ["llava", "chat"]
+    main()
 
 
 class Paced(Sequence[str]):

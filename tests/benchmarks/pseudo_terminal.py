@@ -58,7 +58,7 @@ class PseudoTerminal:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
             os.chdir(Path(__file__).parents[2])
             os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
-            for name in ("TMUX", "STY", "NO_COLOR", "LLAVA_IMAGES"):
+            for name in ("TMUX", "STY", "NO_COLOR", "LLAVA_IMAGES", "ESCDELAY", "PYTHONDONTWRITEBYTECODE"):
                 os.environ.pop(name, None)
             os.execv(command[0], command)
 
