@@ -14,6 +14,7 @@ from llava_tui.widgets.segments import cut, settled
 
 if TYPE_CHECKING:  # long to import, and the first frame has no answer
     from markdown_it import MarkdownIt
+    from markdown_it.rules_core import StateCore
     from textual.widgets import Markdown
 
 
@@ -21,7 +22,16 @@ def _parser() -> MarkdownIt:
     """Markdown without HTML: a tag that a model writes is shown as it is, where Textual would drop the paragraph."""
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("gfm-like", {"html": False, "linkify": False}).disable("linkify")
+    parser = MarkdownIt("gfm-like", {"html": False, "linkify": False}).disable("linkify")
+    parser.core.ruler.push("plain_code", _name_plain_code)
+    return parser
+
+
+def _name_plain_code(state: StateCore) -> None:
+    """Code of no named language is text: Textual would have all of Pygments' lexers guess, at every batch of it."""
+    for token in state.tokens:
+        if token.type in ("fence", "code_block") and not token.info.strip():
+            token.info = "text"
 
 
 class Answer(Vertical):

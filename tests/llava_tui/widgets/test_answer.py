@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from textual.widgets import Markdown
+from textual.widgets.markdown import MarkdownFence
 
 from llava_tui.widgets.answer import Answer
 from llava_tui.widgets.segments import LONG
@@ -88,3 +89,13 @@ async def test_only_pages_of_the_web_are_opened(href: str, opened: bool, monkeyp
         await pilot.click(offset=(3, 0))
         await pilot.pause()
     assert urls == ([href] if opened else [])
+
+
+async def test_code_of_no_named_language_is_not_guessed() -> None:
+    """Guessing imports every lexer that there is, and holds the keys meanwhile."""
+    code = "#!/usr/bin/python\nimport os\ndef f():\n    return os.name\n"
+    for text in (f"```\n{code}```\n", "".join(f"    {line}\n" for line in code.splitlines())):
+        app = Bench(Answer(text))
+        async with app.run_test(size=(60, 40)) as pilot:
+            await pilot.pause()
+            assert [fence.lexer for fence in app.query(MarkdownFence)] == ["text"]
