@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from llava_engine.errors import StorageError
 
@@ -84,6 +84,9 @@ def _with_bytes(learned: Tokenizer) -> Tokenizer:
     spec["added_tokens"] = []
     whole = Tokenizer.from_str(json.dumps(spec))
     whole.add_special_tokens([AddedToken(text, normalized=False) for text in (*specials, PAD, IMAGE)])
+    whole.post_processor = processors.TemplateProcessing(  # for readers that let the file itself add the begin token
+        single=f"{BEGIN} $A", pair=f"{BEGIN} $A {BEGIN} $B", special_tokens=[(BEGIN, whole.token_to_id(BEGIN))]
+    )
     whole.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
