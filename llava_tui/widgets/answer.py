@@ -5,6 +5,7 @@ In: batches of text (50 ms each, made by the pump) and an end. Knows nothing of 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -18,8 +19,12 @@ if TYPE_CHECKING:  # long to import, and the first frame has no answer
     from textual.widgets import Markdown
 
 
+@cache
 def _parser() -> MarkdownIt:
-    """Markdown without HTML: a tag that a model writes is shown as it is, where Textual would drop the paragraph."""
+    """Markdown without HTML: a tag that a model writes is shown as it is, where Textual would drop the paragraph.
+
+    Textual wants it at each batch; it holds nothing of what it has parsed.
+    """
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("gfm-like", {"html": False, "linkify": False}).disable("linkify")

@@ -116,6 +116,8 @@ class Prompt(Vertical):
     PromptText { height: auto; max-height: 8; }
     """
 
+    _hint = ""
+
     def compose(self) -> ComposeResult:
         yield Static(classes="commands")
         with Vertical(classes="frame"):
@@ -137,7 +139,9 @@ class Prompt(Vertical):
 
     def hint(self, text: str) -> None:
         """What the keys do now, on the frame's lower edge."""
-        self.query_one(".frame").border_subtitle = text
+        if text != self._hint:  # setting it draws the frame anew, the same or not
+            self._hint = text
+            self.query_one(".frame").border_subtitle = text
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
