@@ -167,7 +167,7 @@ def finetune(
             "--thaw",
             min=0,
             max=1,
-            help="Train the tower too after this part of the run; 0.5 for the world, else never.",
+            help="Train the tower too after this part of the run; 0.8 for the world, else never.",
         ),
     ] = None,
     batch: Batch = 16,
@@ -184,7 +184,7 @@ def finetune(
 
     world = data == tuning.WORLD
     optim = Optim(rate=rate or (1e-3 if world else 2e-5))
-    course = Course(thaw=thaw if thaw is not None else (0.5 if world else 1.0))
+    course = Course(thaw=thaw if thaw is not None else (Course().thaw if world else 1.0))
     run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
     material = tuning.Material(data, images, batch)
     _finished(tuning.tune("finetune", model, material, run, optim, course, _progress()), _again())

@@ -136,8 +136,8 @@ class Course:
     most: int = 4
     mastered: float = 0.65
     plain_until: float = 0.1
-    thaw: float = 0.5
-    tower_rate: float = 0.3
+    thaw: float = 0.8
+    tower_rate: float = 0.1
     labels: float = 0.3
     mentions: float = 0.5
 

@@ -186,7 +186,10 @@ def load_state(stage: Stage, optimizer: torch.optim.Optimizer, out: Path) -> tup
         raise DataError(f"The training state in {out} is of '{state['stage']}', not of '{stage.name}'.")
     for name, module in stage.modules().items():
         module.load_state_dict(state["modules"][name])
+    factors = [row["factor"] for row in optimizer.param_groups]
     optimizer.load_state_dict(state["optimizer"])
+    for row, factor in zip(optimizer.param_groups, factors, strict=True):
+        row["factor"] = factor  # a resumed run may be told other rates
     stage.recall(state["notes"])
     return int(state["step"]), float(state["seconds"])
 
