@@ -33,8 +33,3 @@ def find(model: str | os.PathLike[str] | None) -> Path:
     if not is_folder:
         raise ModelError(f"{folder} is a file, not a model folder.", "Give the folder that holds it.")
     return folder.resolve()
-
-
-def sample_pictures() -> tuple[Path, ...]:
-    """The sample pictures that come with the embedded model."""
-    return tuple(sorted((EMBEDDED / "samples").glob("*.png")))

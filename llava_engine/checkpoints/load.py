@@ -7,7 +7,7 @@ final size plus one layer; `load_trainable` gives plain float32 parameters. Know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +121,11 @@ def load_for_inference(
             memory += weight.numel() * (1 if chosen == "int8" else weight_dtype.itemsize)
             model.set_submodule(name, make_linear(weight, bias, chosen))
             continue
-        for key, parameter in list(module.named_parameters(recurse=False)):
+        for key, _ in list(module.named_parameters(recurse=False)):
             full = f"{name}.{key}" if name else key
             tensor = fetch(full, weight_dtype if isinstance(module, nn.Embedding) else other_dtype)
             memory += tensor.numel() * tensor.itemsize
             setattr(module, key, nn.Parameter(tensor, requires_grad=False))
-            del parameter
     if on_progress:
         on_progress(LoadProgress("reading weights", total, total))
     model.eval().requires_grad_(False)
@@ -230,9 +229,9 @@ def _device(name: str) -> torch.device:
     except RuntimeError:
         raise DeviceError(f"There is no device {name!r}.", "Known: auto, cpu, cuda, cuda:N, mps.") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"This machine has no {name}.", "Use --device cpu, or install a CUDA build of torch.")
+        raise DeviceError(f"This machine has no {name}.", "Use the cpu, or install a CUDA build of torch.")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("This machine has no mps.", "Use --device cpu.")
+        raise DeviceError("This machine has no mps.", "Use the cpu.")
     if device.type not in ("cpu", "cuda", "mps"):
         raise DeviceError(f"The device {name!r} is not supported.", "Known: auto, cpu, cuda, cuda:N, mps.")
     return device
@@ -249,8 +248,3 @@ def _dtype(name: str, device: torch.device, stored: torch.dtype, parameters: int
         return torch.float32
     # float16 has no fast products on a CPU; bfloat16 has, and holds every float16 weight to 3 digits.
     return torch.bfloat16 if stored in (torch.float16, torch.bfloat16) else torch.float32
-
-
-def with_template(config: LlavaConfig, template: str | None) -> LlavaConfig:
-    """The config with another conversation template, where the caller asks for one."""
-    return replace(config, template=template) if template else config

@@ -117,7 +117,7 @@ def choose_kernel(device: torch.device, dtype: torch.dtype, quantize: str, param
     """
     if quantize == "int8":
         if device.type != "cpu" or not _has_int8():
-            raise DeviceError(f"There is no int8 kernel for {device} here.", "Use --quantize none.")
+            raise DeviceError(f"There is no int8 kernel for {device} here.", "Load the model without quantization.")
         return KernelChoice("int8", torch.float32, "int8 was asked for; fbgemm has it on this processor")
     if device.type != "cpu":
         return KernelChoice("plain", dtype, f"{device.type} has its own fast kernels")
