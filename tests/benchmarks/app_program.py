@@ -1,6 +1,7 @@
-"""What app.py runs in a terminal: a minimal Textual app, or `llava chat` over a scripted engine; and what they need.
+"""What app.py runs in a terminal: minimal Textual apps, and `llava chat` over a scripted engine; and what they need.
 
-    python -m tests.benchmarks.app_program textual | scripted RATE TOKENS | model FOLDER | chats FOLDER MESSAGES
+    python -m tests.benchmarks.app_program textual | textual-streaming RATE TOKENS | scripted RATE TOKENS
+    python -m tests.benchmarks.app_program model FOLDER | chats FOLDER MESSAGES
 
 Imports no torch, except to make a model.
 """
@@ -25,6 +26,35 @@ def textual() -> None:
             yield TextArea()
 
     Minimal().run()
+
+
+def textual_streaming(rate: float, tokens: int) -> None:
+    """The least that shows Markdown while it grows: what came is appended every 50 ms, and the end stays in sight."""
+    from textual.app import App, ComposeResult
+    from textual.containers import VerticalScroll
+    from textual.widgets import Markdown, TextArea
+
+    class Streaming(App[None]):
+        CSS = "VerticalScroll { height: 1fr; } TextArea { height: 3; }"
+        AUTO_FOCUS = "TextArea"
+
+        def compose(self) -> ComposeResult:
+            with VerticalScroll():
+                yield Markdown()
+            yield TextArea(compact=True)
+
+        def on_ready(self) -> None:
+            self.query_one(VerticalScroll).anchor()
+            self._began, self._said = time.monotonic(), 0
+            self._words = words(tokens)
+            self.set_interval(0.05, self._grow)
+
+        async def _grow(self) -> None:
+            now = min(tokens, round(rate * (time.monotonic() - self._began)))
+            await self.query_one(Markdown).append("".join(self._words[self._said : now]))
+            self._said = now
+
+    Streaming().run()
 
 
 def scripted(rate: float, tokens: int) -> None:
@@ -82,13 +112,13 @@ def words(count: int) -> list[str]:
 
 
 def model(folder: Path) -> None:
-    """A random LLaVA of 59M parameters, whose answers hardly ever end by themselves."""
+    """A random LLaVA of 26M parameters, whose answers hardly ever end by themselves."""
     from dataclasses import replace
 
     from tests.benchmarks.decoding import shape
     from tests.llava_engine.tiny import complete
 
-    config = shape(12, 640)
+    config = shape(8, 512)
     language = replace(config.language, vocab_size=400, max_position_embeddings=16384)
     complete(replace(config, language=language), folder)
 
@@ -147,6 +177,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["textual"]:
             textual()
+        case ["textual-streaming", rate, tokens]:
+            textual_streaming(float(rate), int(tokens))
         case ["scripted", rate, tokens]:
             scripted(float(rate), int(tokens))
         case ["model", folder]:
