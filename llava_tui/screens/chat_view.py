@@ -125,8 +125,8 @@ class ChatView(Screen[None]):
             if not (moved and isinstance(event, TURN_EVENTS)):
                 await self._show(event)
         if len(moved) == 1 and isinstance(moved[0], events.BranchChanged):
+            self._show_stage(empty=False)
             await self.transcript.change(moved[0].from_turn_id, self.session.page())
-            self._show_stage()
         elif moved:
             await self._show_chat()
 
@@ -134,8 +134,8 @@ class ChatView(Screen[None]):
         """Show one event."""
         match event:
             case events.TurnAdded(turn):
+                self._show_stage(empty=False)
                 await self.transcript.add(turn)
-                self._show_stage()
             case events.AnswerGrew(turn_id, text):
                 await self.transcript.grow(turn_id, text)
             case events.TurnFinished(turn):
@@ -152,12 +152,11 @@ class ChatView(Screen[None]):
         self.edit(None)
         turns = self.session.page()
         self.prompt.area.remember([turn.text for turn in turns if turn.role == "user" and turn.text])
+        self._show_stage(empty=not turns)
         await self.transcript.show(turns)
-        self._show_stage()
 
-    def _show_stage(self) -> None:
+    def _show_stage(self, *, empty: bool) -> None:
         """The transcript, or the welcome of an empty chat."""
-        empty = not self.transcript.turns
         self.query_one("#welcome").display = empty
         self.transcript.display = not empty
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from textual.containers import VerticalScroll
 from textual.geometry import Size
-from textual.layout import DockArrangeResult
+from textual.layout import DockArrangeResult, WidgetPlacement
 from textual.message import Message
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
@@ -23,6 +23,9 @@ from llava_tui.widgets.window import CAP, OPENED, Window
 
 NEAR = 3
 """Rows from an end at which the turns beyond it are fetched."""
+
+SETTLED_S = 0.3
+"""Seconds after which the turns of an opened chat have their full heights."""
 
 
 class Transcript(VerticalScroll, can_focus=False):
@@ -48,6 +51,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._lock = asyncio.Lock()
         self._following = True
         self._pivot: tuple[Widget, int] | None = None
+        self._placements: list[WidgetPlacement] = []
         self._all_known = False
         self._going_on = False
         self._new_below = False
@@ -78,6 +82,7 @@ class Transcript(VerticalScroll, can_focus=False):
             async with self.batch():
                 await self.remove_children(TurnView)
                 await self._mount(Window.at_end(len(self.turns)))
+        self.set_timer(SETTLED_S, self._look_around)  # they may not fill the screen
 
     async def change(self, from_turn_id: int, turns: Sequence[Turn]) -> None:
         """The branch is another one from this turn on; `turns` are the last ones of the new branch."""
@@ -174,23 +179,26 @@ class Transcript(VerticalScroll, can_focus=False):
     # The window
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        super().watch_scroll_y(old_value, new_value)
-        at_end = new_value >= self.max_scroll_y and self.window.last == len(self.turns)
-        if at_end:
+        # First of all: what super() does may lay out, and that puts things where they were to be held.
+        if new_value >= self.max_scroll_y and self.window.last == len(self.turns):
             self._follow()
         else:
             self._following = False
             self._hold()
-        if new_value <= NEAR and old_value > new_value:
-            self._go_on(up=True)
-        elif new_value >= self.max_scroll_y - NEAR and self.window.last < len(self.turns):
-            self._go_on(up=False)
+        super().watch_scroll_y(old_value, new_value)
+        self._look_around()
 
-    def _go_on(self, *, up: bool) -> None:
-        """Fetch the turns beyond an end, once for however many steps of scrolling ask for them."""
-        if not self._going_on:
+    def _look_around(self) -> None:
+        """Fetch the turns beyond an end that is near; once, for however many steps of scrolling ask for it."""
+        full = self.window.last - self.window.first >= CAP
+        if self._going_on or not self.size or (full and self.max_scroll_y <= 2 * NEAR):
+            return  # where all that may be mounted fits on the screen, both ends are near for ever
+        if self.scroll_y <= NEAR and (self.window.first > 0 or not self._all_known):
             self._going_on = True
-            self.run_worker(self._earlier() if up else self._later())
+            self.run_worker(self._earlier())
+        elif self.scroll_y >= self.max_scroll_y - NEAR and self.window.last < len(self.turns):
+            self._going_on = True
+            self.run_worker(self._later())
 
     async def _earlier(self) -> None:
         async with self._lock:
@@ -211,10 +219,11 @@ class Transcript(VerticalScroll, can_focus=False):
 
     async def _move(self, window: Window) -> None:
         """Mount and unmount turns at the two ends, what is in sight staying where it is."""
-        self._going_on = False
         if window != self.window:
             async with self.batch():
                 await self._mount(window)
+        self._going_on = False
+        self.call_after_refresh(self._look_around)  # one may have come to the other end meanwhile
 
     async def _mount(self, window: Window) -> None:
         """Make the mounted turns those of `window`, which overlaps with or continues the ones before."""
@@ -260,10 +269,9 @@ class Transcript(VerticalScroll, can_focus=False):
     def _hold(self) -> None:
         """Remember the first turn in sight and where it stands, for when the layout changes around it."""
         top = self.scroll_offset.y
-        for view in self.views:
-            region = view.virtual_region
-            if region.bottom > top:
-                self._pivot = (view, region.y - top)
+        for placement in self._placements:  # of the last layout; asking the widgets may begin another one
+            if placement.region.bottom > top:
+                self._pivot = (placement.widget, placement.region.y - top)
                 return
 
     def _news(self) -> None:
@@ -277,6 +285,7 @@ class Transcript(VerticalScroll, can_focus=False):
         Scrolling after the layout would show one wrong frame; Textual's own anchor can not hold anything but the end.
         """
         result = super().arrange(size, optimal)
+        self._placements = result.placements
         bottom = max(0, result.total_region.bottom - size.height)
         if self._following:
             self._scroll_silently(bottom)

@@ -81,6 +81,11 @@ async def until(pilot: Pilot[None], enough: Callable[[], bool]) -> None:
             await settle(pilot)
 
 
+async def moved(pilot: Pilot[None], app: Hall, ends: tuple[int, int]) -> None:
+    """Wait until other turns are mounted than between these two."""
+    await until(pilot, lambda: (app.mounted[0], app.mounted[-1]) != ends)
+
+
 async def test_a_long_chat_opens_at_its_end_with_few_turns() -> None:
     app = Hall(chat(1000))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -92,7 +97,7 @@ async def test_a_long_chat_opens_at_its_end_with_few_turns() -> None:
 
 
 async def test_scrolling_up_goes_through_the_whole_chat_and_never_mounts_more_than_the_cap() -> None:
-    app = Hall(chat(150))
+    app = Hall(chat(70))
     async with app.run_test(size=(80, 24)) as pilot:
         await app.transcript.show(app.page())
         await settle(pilot)
@@ -101,7 +106,7 @@ async def test_scrolling_up_goes_through_the_whole_chat_and_never_mounts_more_th
         def at_the_first() -> bool:
             nonlocal most
             most = max(most, len(app.mounted))
-            app.transcript.scroll_to(y=max(0, app.transcript.scroll_y - 12), animate=False)
+            app.transcript.scroll_to(y=max(0, app.transcript.scroll_y - 40), animate=False)
             return app.mounted[0] == 1
 
         await until(pilot, at_the_first)
@@ -111,23 +116,52 @@ async def test_scrolling_up_goes_through_the_whole_chat_and_never_mounts_more_th
         def at_the_last() -> bool:
             nonlocal most
             most = max(most, len(app.mounted))
-            app.transcript.scroll_to(y=app.transcript.scroll_y + 12, animate=False)
-            return app.mounted[-1] == 150
+            app.transcript.scroll_to(y=app.transcript.scroll_y + 40, animate=False)
+            return app.mounted[-1] == 70
 
         await until(pilot, at_the_last)
         assert most <= CAP
 
 
-async def test_what_one_reads_stays_where_it_is_when_older_turns_come() -> None:
+async def test_what_one_reads_stays_where_it_is_when_turns_come_and_go() -> None:
     app = Hall(chat(200))
     async with app.run_test(size=(80, 24)) as pilot:
         await app.transcript.show(app.page())
         await settle(pilot)
-        app.transcript.scroll_to(y=2, animate=False, immediate=True)
-        before = app.top()
+        for y in (2, 0, 3, 0, 1):  # near the upper end, again and again
+            ends = app.mounted[0], app.mounted[-1]
+            app.transcript.scroll_to(y=y, animate=False, immediate=True)
+            before = app.top()
+            await moved(pilot, app, ends)
+            await settle(pilot)
+            assert app.top() == before
+        for up in (2, 0, 3):  # and near the lower one, with turns leaving above
+            ends = app.mounted[0], app.mounted[-1]
+            app.transcript.scroll_to(y=app.transcript.max_scroll_y - up, animate=False, immediate=True)
+            before = app.top()
+            await moved(pilot, app, ends)
+            await settle(pilot)
+            assert app.top() == before
+
+
+async def test_a_screen_that_is_not_filled_gets_older_turns() -> None:
+    app = Hall(chat(100))
+    async with app.run_test(size=(80, 50)) as pilot:
+        await app.transcript.show(app.page())
         await until(pilot, lambda: len(app.mounted) > 20)
         await settle(pilot)
-        assert app.top() == before
+        assert app.mounted[-1] == 100
+        assert app.transcript.following
+
+
+async def test_where_all_that_may_be_mounted_fits_it_stays_at_rest() -> None:
+    app = Hall(chat(100))
+    async with app.run_test(size=(80, 150)) as pilot:
+        await app.transcript.show(app.page())
+        await until(pilot, lambda: len(app.mounted) == CAP)
+        for _ in range(5):
+            await settle(pilot)
+            assert app.mounted == list(range(61, 101))
 
 
 async def test_at_the_end_it_follows_an_answer_that_grows() -> None:
