@@ -110,8 +110,9 @@ class Attention(nn.Module):
     def project(self, x: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, hidden) -> q (B, heads, T, d), k and v (B, kv_heads, T, d); q and k rotated to their positions."""
         qkv = self.qkv(x).unflatten(-1, (-1, self.dim)).transpose(1, 2)  # (B, heads + 2·kv_heads, T, d)
-        q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
-        return rotate(q, rotary), rotate(k, rotary), v
+        turned, v = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        q, k = torch.split(rotate(turned, rotary), [self.heads, self.kv_heads], dim=1)
+        return q, k, v
 
     def forward(
         self, x: Tensor, rotary: Rotary, *, mask: Tensor | None = None, cache: LayerCache | None = None

@@ -131,15 +131,21 @@ def choose_kernel(device: torch.device, dtype: torch.dtype, quantize: str, param
     return KernelChoice("plain", dtype, f"packed was {packed / plain:.1f} times as slow in a probe at load")
 
 
-def probe(dtype: torch.dtype, rows: int = 2048, columns: int = 2048) -> tuple[float, float]:
-    """Seconds for one row through a (rows, columns) weight, plain and packed; the best of five each."""
-    weights = [torch.ones(rows, columns, dtype=dtype) for _ in range(4)]  # several, so that none stays in the cache
+def probe(dtype: torch.dtype, rows: int = 4096, columns: int = 2048) -> tuple[float, float]:
+    """Seconds for one row through a (rows, columns) weight, plain and packed: the best of seven, by turns.
+
+    By turns and the best, because other programs may hold the memory bus for a moment; several weights, so that none
+    stays in the cache.
+    """
+    weights = [torch.ones(rows, columns, dtype=dtype) for _ in range(3)]
     x = torch.ones(1, columns, dtype=torch.float32)
     try:
         packed = [PackedLinear(weight, None) for weight in weights]
-        return _best_time([PlainLinear(w, None) for w in weights], x), _best_time(packed, x)
+        plain = [PlainLinear(weight, None) for weight in weights]
+        times = [(_time(plain, x), _time(packed, x)) for _ in range(7)]
     except RuntimeError:
         return 0.0, float("inf")
+    return min(one for one, _ in times), min(other for _, other in times)
 
 
 def has_fast_bfloat16() -> bool:
@@ -147,14 +153,11 @@ def has_fast_bfloat16() -> bool:
     return _has_onednn() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _best_time(layers: Sequence[nn.Module], x: Tensor) -> float:
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
-        for layer in layers:
-            layer(x)
-        best = min(best, time.perf_counter() - start)
-    return best / len(layers)
+def _time(layers: Sequence[nn.Module], x: Tensor) -> float:
+    start = time.perf_counter()
+    for layer in layers:
+        layer(x)
+    return (time.perf_counter() - start) / len(layers)
 
 
 def _has_onednn() -> bool:
