@@ -143,9 +143,10 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def wait(self, reason: str) -> None:
         """The last question waits to be answered, for this reason; "" when it does not."""
-        view = self.view(self.turns[-1].id) if self.turns else None
-        for other in self.query(QuestionView):
-            other.wait(reason if other is view else "")
+        last = self.turns[-1].id if self.turns else None
+        for view in self.views:
+            if isinstance(view, QuestionView):
+                view.wait(reason if view.turn.id == last else "")
 
     def latest(self) -> None:
         """Go to the end, and follow it."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 CAP = 40
 """Turns that are mounted at most."""
 
-OPENED = 20
-"""Turns that are mounted when a chat is opened."""
+OPENED = 12
+"""Turns that are mounted when a chat is opened: about a screen; more come when they do not fill it."""
 
 STEP = 10
 """Turns that come in at one end at a time."""
