@@ -6,11 +6,13 @@ The model is loaded after the first frame, on the session's thread; nothing here
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import App
 from textual.command import Provider
+from textual.driver import Driver
 from textual.worker import WorkerFailed
 
 from llava_engine.contract import EngineLike, LoadProgress, Sampling
@@ -85,6 +87,16 @@ class LlavaApp(App[None]):
         return ChatScreen(
             self._session, self._chats, samples(), tiny=self._tiny, graphics=self._graphics, still=self._still
         )
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's own choice, but for a driver that knows Esc sooner."""
+        driver = super().get_driver_class()
+        if sys.platform != "win32":
+            from llava_tui.driver import QuickEscDriver
+
+            if driver is QuickEscDriver.__base__:
+                return QuickEscDriver
+        return driver
 
     def on_ready(self) -> None:
         """The first frame is there."""
