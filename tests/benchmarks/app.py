@@ -214,6 +214,8 @@ def esc(bench: Bench) -> None:
     with bench.terminal(*bench.scripted()) as terminal:
         terminal.sees("ready")
         for _ in range(2 * bench.rounds):
+            terminal.press(NEW_CHAT)  # so that no older answer's words are drawn again
+            terminal.rest(0.5)
             terminal.forget()
             terminal.press("tell\r")
             terminal.sees("w20")
