@@ -149,7 +149,7 @@ class EmbeddedSteps:
     tower: int = 19_700
     language: int = 400
     pretrain: int = 480
-    finetune: int = 12_000
+    finetune: int = 15_000
 
     def scaled(self, scale: float) -> EmbeddedSteps:
         """All of them times `scale`, and at least one."""
