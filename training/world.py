@@ -26,12 +26,11 @@ from training.picture_world.dialogues import dialogue
 from training.picture_world.drawing import draw_scene
 from training.picture_world.exchanges import Exchange, mention_targets
 from training.picture_world.labels import LABELS, patch_labels
-from training.picture_world.questions import CORE, exchanges
+from training.picture_world.questions import CORE, SHIPPED, exchanges
 from training.picture_world.scenes import Scene, random_scene
 from training.picture_world.talk import small_talk
 from training.picture_world.wording import Wordings
 
-WIDER = ("at", "palette", "ground")  # of the families beyond the core; sizes (bigger, most) stayed under 50 %
 PICTURE = cast(Picture, None)  # stands for the drawn picture where only its place matters
 
 
@@ -201,7 +200,7 @@ class WorldSource:
         """A picture's segments: a fifth are dialogues or talk without a picture, the others single questions."""
         total = sum(self.sizes)
         others = total // 5
-        families = [*CORE, *WIDER] if order.wide else list(CORE)
+        families = list(SHIPPED if order.wide else CORE)
         asked = []
         for _ in range(others):
             if rng.random() < 0.75:

@@ -22,7 +22,7 @@ from training.picture_world.drawing import draw_scene
 from training.picture_world.exchanges import Exchange, Pairs
 from training.picture_world.foreign import draw_foreign
 from training.picture_world.grading import grade
-from training.picture_world.questions import FAMILIES, exchanges
+from training.picture_world.questions import SHIPPED, exchanges
 from training.picture_world.scenes import Scene, Split, random_scene
 from training.picture_world.talk import no_picture
 from training.picture_world.wording import Wordings
@@ -136,7 +136,7 @@ def evaluate(
 
 
 def _order(family: str) -> tuple[int, str]:
-    return (list(FAMILIES).index(family) if family in FAMILIES else len(FAMILIES), family)
+    return (SHIPPED.index(family) if family in SHIPPED else len(SHIPPED), family)
 
 
 def _case(column: Column, rng: random.Random, max_items: int) -> Case:
@@ -152,7 +152,7 @@ def _opened(drawn: Image.Image) -> Picture:
 
 def _singles(column: Column, scene: Scene, rng: random.Random) -> Iterator[Exchange]:
     """One question of each family that this scene can serve."""
-    for family in FAMILIES:
+    for family in SHIPPED:
         try:
             yield exchanges(scene, rng, n=1, families=[family], wordings=column.wordings, pairs=column.pairs)[0]
         except ValueError:
