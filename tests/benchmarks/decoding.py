@@ -1,6 +1,6 @@
 """Decode speed, time to first token and second turns, beside transformers' `generate` in the same run.
 
-    python tests/benchmarks/decoding.py [--layers 12 --width 640] [--threads 1] [--new 64] [--rounds 3]
+    python tests/benchmarks/decoding.py [--layers 12 --width 640 --kv-heads 10] [--threads 1] [--new 64] [--rounds 3]
 
 Writes a random LLaVA of about 100M parameters in bfloat16 to a temporary folder, loads it in both, and alternates.
 Times are CPU seconds of this process divided by its threads, so that other work on the machine does not count.
@@ -24,8 +24,8 @@ from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
 from tests.llava_engine.tiny import complete
 
 
-def shape(layers: int, width: int) -> LlavaConfig:
-    """A Llama of `layers` x `width`, behind a small tower with 256 picture tokens."""
+def shape(layers: int, width: int, kv_heads: int | None = None) -> LlavaConfig:
+    """A Llama of `layers` x `width`, behind a small tower with 256 picture tokens; a key head each, unless told."""
     return LlavaConfig(
         vision=VisionConfig(
             image_size=224, patch_size=14, hidden_size=256, intermediate_size=1024, num_hidden_layers=4,
@@ -33,7 +33,7 @@ def shape(layers: int, width: int) -> LlavaConfig:
         ),
         language=LanguageConfig(
             vocab_size=32000, hidden_size=width, intermediate_size=width * 8 // 3 // 64 * 64,
-            num_hidden_layers=layers, num_attention_heads=width // 64, num_key_value_heads=width // 64, head_dim=64,
+            num_hidden_layers=layers, num_attention_heads=width // 64, num_key_value_heads=kv_heads or width // 64, head_dim=64,
             max_position_embeddings=2048,
         ),
         image_token_id=3,
@@ -45,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--kv-heads", type=int, default=10, help="10 at width 640 is one for each head")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
@@ -57,7 +58,7 @@ def main() -> None:
         return (time.process_time() - start) / options.threads
 
     with tempfile.TemporaryDirectory() as name:
-        folder = complete(shape(options.layers, options.width), Path(name) / "model")
+        folder = complete(shape(options.layers, options.width, options.kv_heads), Path(name) / "model")
         engine = load(folder, device="cpu", dtype="bfloat16")
         card = engine.card
         print(
