@@ -33,8 +33,8 @@ def shape(layers: int, width: int, kv_heads: int | None = None) -> LlavaConfig:
         ),
         language=LanguageConfig(
             vocab_size=32000, hidden_size=width, intermediate_size=width * 8 // 3 // 64 * 64,
-            num_hidden_layers=layers, num_attention_heads=width // 64, num_key_value_heads=kv_heads or width // 64, head_dim=64,
-            max_position_embeddings=2048,
+            num_hidden_layers=layers, num_attention_heads=width // 64, num_key_value_heads=kv_heads or width // 64,
+            head_dim=64, max_position_embeddings=2048,
         ),
         image_token_id=3,
     )  # fmt: skip
