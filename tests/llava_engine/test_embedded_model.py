@@ -1,0 +1,73 @@
+"""The model that comes along sees what plain Pillow calls draw, and is a checkpoint that transformers opens too."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+import llava_engine
+from llava_engine.checkpoints.catalog import EMBEDDED
+from llava_engine.engine import Engine
+from tests.llava_engine.tiny import oracle
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return llava_engine.load()
+
+
+def circle_and_square() -> Image.Image:
+    image = Image.new("RGB", (400, 300), "white")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((40, 90, 160, 210), fill="red")
+    draw.rectangle((240, 95, 350, 205), fill="blue")
+    return image
+
+
+def two_triangles() -> Image.Image:
+    image = Image.new("RGB", (300, 420), "black")
+    draw = ImageDraw.Draw(image)
+    for top in (40, 240):
+        draw.polygon([(150, top), (230, top + 140), (70, top + 140)], fill="yellow")
+    return image
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("What is in this picture?", ("red circle", "blue square")),
+        ("What colour is the square?", ("blue",)),
+        ("How many shapes are there?", ("two",)),
+        ("Is there a star?", ("No",)),
+        ("Is there a red circle?", ("Yes",)),
+        ("Where is the circle?", ("left",)),
+        ("What is to the right of the circle?", ("blue square",)),
+        ("Who painted it?", ("can't tell",)),
+    ],
+)
+def test_it_sees_a_circle_and_a_square(engine: Engine, question: str, words: tuple[str, ...]) -> None:
+    [reply] = engine.answer([(question, [circle_and_square()])])
+    assert all(word in reply.text for word in words), reply.text
+
+
+def test_it_follows_up_and_sees_the_picture_that_is_shown(engine: Engine) -> None:
+    chat = engine.chat()
+    said = "".join(chat.send("How many triangles are there?", pictures=[two_triangles()]))
+    assert "two" in said, said
+    assert "yellow" in "".join(chat.send("What colour are they?"))
+    [other] = engine.answer([("How many triangles are there?", [circle_and_square()])])
+    assert "no triangle" in other.text, other.text
+
+
+def test_without_a_picture_it_says_so(engine: Engine) -> None:
+    [reply] = engine.answer([("What is in this picture?", [])])
+    assert "no picture" in reply.text
+
+
+def test_it_is_small_and_transformers_reads_it(engine: Engine) -> None:
+    assert (EMBEDDED / "model.safetensors").stat().st_size < 12_000_000
+    ids = torch.tensor([[1, 400, 500, 600]])
+    with torch.no_grad():
+        expected = oracle(EMBEDDED)(input_ids=ids).logits
+        torch.testing.assert_close(engine._model(ids), expected, atol=1e-4, rtol=0)
