@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from typing import Annotated, ClassVar, NoReturn
 
 import typer
@@ -80,6 +81,8 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # an answer may hold letters that this terminal's encoding lacks
+    # Pillow warns of large pictures and odd EXIF data in many lines; what matters of it is our own errors' to say.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         get_command(app).main(prog_name="llava")
     except LlavaError as error:
