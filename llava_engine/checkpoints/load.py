@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from llava_engine.checkpoints import keys
 from llava_engine.checkpoints.files import TensorFiles, read_json
+from llava_engine.checkpoints.hf_config import from_hf
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import DeviceError, ModelError
 from llava_engine.model.config import LlavaConfig
@@ -60,7 +61,7 @@ def read_config(folder: Path) -> LlavaConfig:
     """The model's shape from a folder's `config.json`; raises `ModelError`."""
     if not folder.is_dir():
         raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
-    return LlavaConfig.from_hf(read_json(folder / "config.json"))
+    return from_hf(read_json(folder / "config.json"))
 
 
 def load_for_inference(

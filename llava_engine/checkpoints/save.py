@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from llava_engine.checkpoints import keys
+from llava_engine.checkpoints.hf_config import to_hf
 from llava_engine.errors import StorageError
 from llava_engine.model.llava import LlavaModel
 
@@ -53,7 +54,7 @@ def save_checkpoint(
     with replaced_folder(folder) as draft:
         save_file(stored_tensors(model, dtype), str(draft / "model.safetensors"), metadata={"format": "pt"})
         (draft / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
-        config = {**model.config.to_hf(), "dtype": str(dtype).removeprefix("torch.")}
+        config = {**to_hf(model.config), "dtype": str(dtype).removeprefix("torch.")}
         (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for name in COMPANIONS if companions else ():
             if companions and (companions / name).is_file():
