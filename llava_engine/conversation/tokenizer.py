@@ -18,7 +18,7 @@ import tokenizers
 
 from llava_engine.conversation.sentencepiece import tokenizer_spec
 from llava_engine.conversation.spans import PictureSpan, Span
-from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes
+from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes, with_added
 from llava_engine.errors import ModelError
 
 
@@ -82,8 +82,12 @@ class Tokenizer:
         self.bos_id = bos if adds else None
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> Tokenizer:
+    def from_folder(cls, folder: str | Path, added: Sequence[str] = ()) -> Tokenizer:
         """Read a model folder's tokenizer: tokenizer.json, or else the original's tokenizer.model.
+
+        Args:
+            folder: the model's, or its base's where the model is an adapter.
+            added: special tokens that the folder may lack: those that are not there yet get the next ids, in order.
 
         Raises:
             ModelError: both are missing, or what is there is broken or of a kind that we do not read.
@@ -95,11 +99,11 @@ class Tokenizer:
         source = folder / ("tokenizer.model" if spec is None else "tokenizer.json")
         try:
             if spec is None:
-                added = _read_json(folder / "added_tokens.json") or {}
+                own = _read_json(folder / "added_tokens.json") or {}
                 config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"} | config
                 # A folder that does not say is from before the question arose: June 2023, and so legacy.
-                spec = tokenizer_spec(source.read_bytes(), added, legacy=bool(config.get("legacy", True)))
-            return cls(spec, config)
+                spec = tokenizer_spec(source.read_bytes(), own, legacy=bool(config.get("legacy", True)))
+            return cls(with_added(spec, added), config)
         except FileNotFoundError as error:
             raise ModelError(
                 f"The model folder {folder} has no tokenizer.json and no tokenizer.model.",

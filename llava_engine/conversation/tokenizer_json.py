@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Sequence
 from typing import Any
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -30,6 +31,20 @@ def plain_spec(spec: dict[str, Any], specials: set[str]) -> dict[str, Any]:
     model["merges"] = [m for m in merges if "".join(m.split(" ") if isinstance(m, str) else m) not in specials]
     without = {"truncation": None, "padding": None, "normalizer": _without_prepend(normalizer)}
     return spec | without | {"pre_tokenizer": pre_tokenizer, "model": model}
+
+
+def with_added(spec: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """The same file with these special tokens too; one that it has keeps its id, the others get the next ones."""
+    tokens: list[dict[str, Any]] = list(spec.get("added_tokens") or ())
+    ids: dict[str, int] = spec["model"]["vocab"] | {token["content"]: token["id"] for token in tokens}
+    special = {token["content"] for token in tokens if token.get("special")}
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    for text in texts:
+        if text not in special:
+            new = ids.setdefault(text, max(ids.values(), default=-1) + 1)
+            tokens = [token for token in tokens if token["content"] != text] + [{"id": new, "content": text} | flags]
+            special.add(text)
+    return spec | {"added_tokens": sorted(tokens, key=lambda token: token["id"])}
 
 
 def _without_prepend(normalizer: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -18,7 +18,13 @@ from llava_engine.conversation.spans import PictureSpan, Span, TextSpan, prompt_
 from llava_engine.conversation.tokenizer import Slot, Tokenizer, assemble
 from llava_engine.errors import ModelError
 from llava_engine.pictures.opening import Picture
-from tests.llava_engine.conversation.tiny_tokenizers import byte_level, byte_level_spec, llama, llama_spec
+from tests.llava_engine.conversation.tiny_tokenizers import (
+    byte_level,
+    byte_level_spec,
+    llama,
+    llama_spec,
+    sentencepiece_model,
+)
 
 PICTURE = cast(Picture, None)
 IMAGE = -200
@@ -205,6 +211,35 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (1, 2, 0)
     assert tokenizer.strips_space
     assert not tokenizer.prefix_after_marks
+
+
+@pytest.mark.parametrize("form", ["json", "sentencepiece"])
+def test_an_adapters_tokens_are_appended_to_its_bases_tokenizer(tmp_path: Path, form: str) -> None:
+    """As the original's add_tokens: what is there keeps its id, what is not gets the next one."""
+    if form == "json":
+        _save(tmp_path, llama_spec(legacy=True), {"bos_token": "<s>", "eos_token": "</s>"})
+    else:
+        (tmp_path / "tokenizer.model").write_bytes(sentencepiece_model())
+        (tmp_path / "added_tokens.json").write_text(
+            json.dumps({token["content"]: token["id"] for token in llama_spec(legacy=True)["added_tokens"][3:]})
+        )
+    before = Tokenizer.from_folder(tmp_path)
+    after = Tokenizer.from_folder(tmp_path, added=("<im_patch>", "<im_start>", "</s>", "[PAD]"))
+
+    new = {"<im_patch>": before.vocabulary, "[PAD]": before.vocabulary + 1}
+    assert after.special_ids == before.special_ids | new
+    assert after.vocabulary == before.vocabulary + 2
+    written = assemble([TextSpan("the<im_patch>", "user", special=True)], after, [], IMAGE)
+    assert written.ids[-1] == before.vocabulary
+    assert after.encode("the cat", first=True) == before.encode("the cat", first=True)
+
+
+def test_an_ordinary_word_becomes_special_under_its_own_id(tmp_path: Path) -> None:
+    _save(tmp_path, llama_spec(legacy=True), {"bos_token": "<s>", "eos_token": "</s>"})
+    before = Tokenizer.from_folder(tmp_path)
+    after = Tokenizer.from_folder(tmp_path, added=("###",))
+    assert [after.special_ids["###"]] == before.encode("###", first=False)
+    assert after.vocabulary == before.vocabulary
 
 
 def test_the_begin_token_is_also_known_from_the_post_processor(tmp_path: Path) -> None:
