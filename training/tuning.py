@@ -16,6 +16,7 @@ from llava_engine.conversation.templates import Template, get
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.errors import DataError
 from llava_engine.model.config import LlavaConfig
+from llava_engine.model.language import LanguageModel
 from llava_engine.model.llava import LlavaModel
 from llava_engine.pictures.processing import Preprocessing
 from training.batching import BatchSource
@@ -120,6 +121,11 @@ def _world_stage(
     source = WorldSource(run.seed, writer, config.vision.grid)
     if task == "pretrain":
         source = replace(source, captions_only=True, pictures=64, sizes=(1,))
+    if not isinstance(model.language_model, LanguageModel):
+        raise DataError(
+            "The picture world trains language models of the Llama family only.",
+            "Start from `llava train tiny`, or train on rows.",
+        )
     heads = None
     kept = folder.parent / HEADS_FILE
     if kept.is_file():

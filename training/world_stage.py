@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llava_engine.model.language import LanguageModel
 from llava_engine.model.llava import LlavaModel
 from training.config import Course, Task
 from training.grounding import MentionHeads
@@ -87,6 +88,7 @@ class WorldStage:
             patches = hidden if model.config.keep_class_token else hidden[:, 1:]
         prefix = self._prefix(batch.prefix.to(device), model.projector(patches))
         groups = [replace(group, segments=group.segments.to(device)) for group in batch.groups]
+        assert isinstance(model.language_model, LanguageModel)  # tuning.py has refused others
         states = run_packed(model.language_model, prefix, [group.segments for group in groups])
         loss, figures = answer_loss(model, groups, states)
         figures["answer_loss"] = (loss.item(), 1.0)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from llava_engine.model.config import LanguageConfig
+from llava_engine.model.config import LanguageConfig, MptConfig
 
 # One position of a prompt: a token's id, or for an image token the picture it belongs to and its place in it.
 Identity = int | tuple[str, int]
@@ -30,7 +30,9 @@ class KeyValueCache:
         held: the identity of each position that is in the cache (for a batch of one), in order.
     """
 
-    def __init__(self, config: LanguageConfig, *, batch: int = 1, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, config: LanguageConfig | MptConfig, *, batch: int = 1, device: torch.device, dtype: torch.dtype
+    ) -> None:
         self.held: list[Identity] = []
         self.layers = [
             _LayerCache(batch, config.num_key_value_heads, config.head_dim, device, dtype)

@@ -19,7 +19,13 @@ Rotary = tuple[Tensor, Tensor]
 
 
 class LayerCache(Protocol):
-    """The keys and values of one layer, kept between calls (decoding/cache.py)."""
+    """The keys and values of one layer, kept between calls (decoding/cache.py).
+
+    Attributes:
+        length: positions it holds.
+    """
+
+    length: int
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add (B, kv_heads, T, d) and return all keys as (B, kv_heads, d, S) and all values as (B, kv_heads, S, d)."""

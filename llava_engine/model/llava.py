@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from llava_engine.model.config import LlavaConfig
+from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.model.language import LanguageModel, LayerCache
+from llava_engine.model.mpt import MptModel
 from llava_engine.model.projector import Projector
 from llava_engine.model.vision import VisionTower
 
@@ -23,7 +24,9 @@ class LlavaModel(nn.Module):
         self.config = config
         self.vision_tower = VisionTower(config.vision)
         self.projector = Projector(config.projector, config.vision.hidden_size, config.language.hidden_size)
-        self.language_model = LanguageModel(config.language)
+        self.language_model: LanguageModel | MptModel = (
+            MptModel(config.language) if isinstance(config.language, MptConfig) else LanguageModel(config.language)
+        )
 
     def encode_pictures(self, pixels: Tensor) -> Tensor:
         """(B, 3, image_size, image_size) -> (B, picture_tokens, language hidden_size)."""
