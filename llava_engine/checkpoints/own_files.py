@@ -1,0 +1,52 @@
+"""Whether a file of a model folder is the folder's own and is really there, before anything opens it.
+
+Refused are symbolic links that lead out of the folder (a stranger's archive could point anywhere) and git-LFS pointers,
+the small text files that a checkout without git-lfs leaves in place of the weights. Opens nothing but the first bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llava_engine.errors import ModelError
+
+POINTER_START = b"version https://git-lfs.github.com/spec/v1"
+MAX_POINTER_BYTES = 1024  # the specification's own limit
+
+
+def check_own_file(folder: Path, file: Path) -> None:
+    """Refuse a file that is not the folder's own or only stands for its content; a missing file is not looked at.
+
+    In the hub cache a snapshot's files are links to `../../blobs/HASH`: these count as its own.
+
+    Args:
+        folder: the model folder as the user named it; it may itself be a link.
+        file: a file in it.
+
+    Raises:
+        ModelError: a link that leads out of the folder, or a git-LFS pointer.
+    """
+    try:
+        real, home = file.resolve(), folder.resolve()
+        if not real.is_file():
+            return
+        inside = real.is_relative_to(home) or real.parent == _blobs(home)
+        with real.open("rb") as opened:
+            start = opened.read(MAX_POINTER_BYTES + 1)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that go round in a circle
+        raise ModelError(f"{file} can not be read: {getattr(error, 'strerror', None) or error}.") from None
+    if not inside:
+        raise ModelError(
+            f"{file} is a link that leads out of its folder, to {real}.",
+            "Put the file itself into the folder, or name the folder that it is in.",
+        )
+    if len(start) <= MAX_POINTER_BYTES and start.startswith(POINTER_START):
+        raise ModelError(
+            f"{folder} holds git-LFS pointers, not the files themselves ({file.name} is one).",
+            "Run `git lfs pull` in it, or fetch the model with: llava models get ID",
+        )
+
+
+def _blobs(home: Path) -> Path | None:
+    """Where a folder keeps its contents when it is a snapshot in the hub cache."""
+    return home.parent.parent / "blobs" if home.parent.name == "snapshots" else None
