@@ -68,27 +68,39 @@ def prompt_text(parts: Sequence[Span]) -> str:
 
 
 def _write(conversation: Conversation, template: Template, open_answer: bool) -> Iterator[Span]:
-    system = template.system if conversation.system is None else conversation.system
-    if system:
-        yield TextSpan(template.system_tag, "system", special=True)
-        yield TextSpan(system, "system")
-        yield TextSpan(template.system_end, "system", special=True)
+    stated = template.system if conversation.system is None else conversation.system
+    system = list(_system(stated, template)) if stated else []
+    if not template.system_inside:
+        yield from system
+        system = []
+    start = ""
     for question, answer in template.examples:
-        yield from _user(Message.user(question), template, 0)
+        yield from _user(Message.user(question), template, 0, start, system)
         yield from _assistant(answer, template, supervised=False)
+        start, system = template.turn_start, []
     pictures = 0
     for message in conversation.messages:
         if message.role == "user":
-            yield from _user(message, template, pictures)
+            yield from _user(message, template, pictures, start, system)
             pictures += len(message.pictures)
+            start, system = template.turn_start, []
         else:
             yield from _assistant(message.text, template, supervised=True)
     if open_answer and conversation.messages[-1].role == "user":
         yield TextSpan(template.assistant_tag, "assistant", special=True)
 
 
-def _user(message: Message, template: Template, first_picture: int) -> Iterator[Span]:
-    yield TextSpan(template.user_tag, "user", special=True)
+def _system(system: str, template: Template) -> Iterator[Span]:
+    yield TextSpan(template.system_tag, "system", special=True)
+    yield TextSpan(system, "system")
+    yield TextSpan(template.system_end, "system", special=True)
+
+
+def _user(
+    message: Message, template: Template, first_picture: int, turn_start: str, system: Sequence[Span]
+) -> Iterator[Span]:
+    yield TextSpan(turn_start + template.user_tag, "user", special=True)
+    yield from system
     indices = range(first_picture, first_picture + len(message.pictures))
     text = "" if template.captions_only else message.text
     joiner = TextSpan(template.picture_joiner, "user")
