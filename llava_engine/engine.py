@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,17 @@ from torch import Tensor
 
 from llava_engine.chat import Chat, PictureSource, opened
 from llava_engine.checkpoints.catalog import EMBEDDED
-from llava_engine.checkpoints.load import LoadedModel, Progress, load_for_inference, read_config
+from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.load import LoadedModel, Progress, load_for_inference
 from llava_engine.contract import GREEDY, ModelCard, Reply, Sampling, TokenCount, never
-from llava_engine.conversation import templates
 from llava_engine.conversation.messages import Conversation, Message
 from llava_engine.conversation.spans import prompt_text, spans
-from llava_engine.conversation.tokenizer import Prompt, Tokenizer, assemble
+from llava_engine.conversation.tokenizer import Prompt, assemble
 from llava_engine.decoding.batch import generate_batch
 from llava_engine.decoding.cache import FeatureCache, Identity, KeyValueCache
 from llava_engine.decoding.stream import AnswerText, CancelledError, generate
-from llava_engine.errors import ContextOverflowError, ConversationError, ModelError
-from llava_engine.model.config import LlavaConfig
+from llava_engine.errors import ContextOverflowError, ConversationError
 from llava_engine.pictures.opening import Picture
-from llava_engine.pictures.processing import Preprocessing
 
 BATCH_SIZE = 16
 
@@ -42,16 +39,14 @@ class Engine:
         card: what is true of it.
     """
 
-    def __init__(
-        self, loaded: LoadedModel, config: LlavaConfig, tokenizer: Tokenizer, preprocessing: Preprocessing, folder: Path
-    ) -> None:
+    def __init__(self, loaded: LoadedModel, checkpoint: Checkpoint) -> None:
         """Join the parts; `Engine.load` is the usual way."""
+        config, folder = checkpoint.config, checkpoint.folder
         self._model = loaded.model
         self._config = config
-        self._tokenizer = tokenizer
-        self._preprocessing = preprocessing
-        template = templates.get(config.template or "v1")
-        self._template = template if config.system is None else replace(template, system=config.system)
+        self._tokenizer = checkpoint.tokenizer
+        self._preprocessing = checkpoint.preprocessing
+        self._template = checkpoint.template
         self._device = loaded.device
         self._cache_dtype = torch.float32 if loaded.device.type == "cpu" else loaded.dtype
         self._cache = self._empty_cache()
@@ -61,7 +56,7 @@ class Engine:
         self.card = ModelCard(
             name="llava-tiny (embedded)" if embedded else folder.name,
             folder=folder,
-            template=template.name,
+            template=self._template.name,
             device=str(loaded.device),
             dtype=str(loaded.dtype).removeprefix("torch."),
             kernel=loaded.kernel.label,
@@ -77,38 +72,31 @@ class Engine:
         cls,
         folder: Path,
         *,
+        base: Path | None = None,
+        towers: Mapping[str, Path] | None = None,
+        template: str | None = None,
+        force: bool = False,
         device: str = "auto",
         dtype: str = "auto",
         quantize: str = "none",
         on_progress: Progress | None = None,
     ) -> Engine:
-        """Load a checkpoint folder in the Hugging Face LLaVA layout.
+        """Load a checkpoint folder of any LLaVA; see `open_checkpoint` and `load_for_inference` for the options.
 
         Raises:
             ModelError: it is missing, broken or of another kind.
             DeviceError: this machine lacks what was asked for.
         """
-        config = read_config(folder)
-        tokenizer = Tokenizer.from_folder(folder)
-        preprocessing = Preprocessing.from_file(folder / "preprocessor_config.json")
-        side = config.vision.image_size
-        if preprocessing.size != (side, side):
-            height, width = preprocessing.size
-            raise ModelError(
-                f"{folder}: preprocessor_config.json makes pictures of {width} by {height} pixels, "
-                f"and the vision tower takes {side} by {side}.",
-                "The files do not belong together; copy the folder again.",
-            )
-        if tokenizer.vocabulary > config.language.vocab_size:
-            raise ModelError(
-                f"{folder}: the tokenizer has {tokenizer.vocabulary:,} tokens and the model only "
-                f"{config.language.vocab_size:,}.",
-                "The files do not belong together; copy the folder again.",
-            )
+        checkpoint = open_checkpoint(folder, base=base, towers=towers, template=template, force=force)
         loaded = load_for_inference(
-            folder, config, device=device, dtype=dtype, quantize=quantize, on_progress=on_progress
+            checkpoint.config,
+            checkpoint.tensors,
+            device=device,
+            dtype=dtype,
+            quantize=quantize,
+            on_progress=on_progress,
         )
-        return cls(loaded, config, tokenizer, preprocessing, folder)
+        return cls(loaded, checkpoint)
 
     def chat(self, *, system: str | None = None, **sampling: Any) -> Chat:
         """A conversation that goes on.
@@ -249,7 +237,7 @@ class Engine:
     def _embed(self, prompt: Prompt, pictures: Sequence[Picture], start: int) -> Tensor:
         """(1, T - start, hidden_size): the embeddings of a prompt from position `start` on."""
         ids = torch.tensor([prompt.ids[start:]], device=self._device)
-        x = self._model.language_model.embed(ids)
+        x = self._model.embed(ids, None)
         slots = [slot for slot in prompt.slots if slot.start + slot.length > start]
         self._see([pictures[slot.picture] for slot in slots])
         for slot in slots:

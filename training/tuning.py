@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llava_engine.checkpoints.load import load_trainable, read_config
+from llava_engine.checkpoints.checkpoint import open_checkpoint
+from llava_engine.checkpoints.load import load_trainable
 from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.conversation.templates import Template, get
 from llava_engine.conversation.tokenizer import Tokenizer
-from llava_engine.errors import DataError
+from llava_engine.errors import DataError, ModelError
 from llava_engine.model.config import LlavaConfig
 from llava_engine.model.language import LanguageModel
 from llava_engine.model.llava import LlavaModel
@@ -70,9 +71,14 @@ def tune(
         DataError: the data can not.
     """
     folder = model_folder(start)
-    config = read_config(folder)
-    model = load_trainable(folder, config)
-    tokenizer = Tokenizer.from_folder(folder)
+    checkpoint = open_checkpoint(folder)
+    config, tokenizer = checkpoint.config, checkpoint.tokenizer
+    if checkpoint.found.layout != "hf" or config.tiles is not None:
+        raise ModelError(
+            f"{folder} is a LLaVA {checkpoint.found.generation}; training takes the Hugging Face layout without tiles.",
+            f"Convert it first: llava convert {folder} --to hf --out FOLDER",
+        )
+    model = load_trainable(config, checkpoint.tensors)
     template = get("plain" if task == "pretrain" else config.template or TEMPLATE)
     if material.data == WORLD:
         stage = _world_stage(task, folder, model, tokenizer, template, run, course)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,10 +22,22 @@ from llava_engine.errors import ModelError
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor is, and its shape."""
+    """Where a tensor is, its shape, and the dtype that it is stored in."""
 
     file: Path
     shape: tuple[int, ...]
+    dtype: torch.dtype
+
+
+class TensorSource(Protocol):
+    """Named tensors that are read one at a time: files, or files seen under other names, or with an adapter in them."""
+
+    folder: Path
+
+    @property
+    def tensors(self) -> Mapping[str, StoredTensor]: ...
+
+    def read(self, name: str) -> Tensor: ...
 
 
 class TensorFiles:
@@ -35,17 +47,18 @@ class TensorFiles:
         ModelError: there are no weight files, one is missing, truncated, or holds something other than tensors.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Sequence[Path] | None = None) -> None:
+        """Look at the model's weight files in a folder, or at these."""
         self.folder = folder
         self._opened: dict[Path, Any] = {}
         self.tensors: dict[str, StoredTensor] = {}
-        for file in _weight_files(folder):
-            for name, shape in self._shapes(file):
+        for file in weight_files(folder) if files is None else files:
+            for name, shape, dtype in self._shapes(file):
                 if name in self.tensors:
                     raise ModelError(
                         f"{folder.name}: tensor {name} is in {self.tensors[name].file.name} and in {file.name}."
                     )
-                self.tensors[name] = StoredTensor(file, shape)
+                self.tensors[name] = StoredTensor(file, shape, dtype)
 
     def read(self, name: str) -> Tensor:
         """One tensor, as stored."""
@@ -55,11 +68,12 @@ class TensorFiles:
             return opened[name]  # type: ignore[no-any-return]
         return opened.get_tensor(name)  # type: ignore[no-any-return]
 
-    def _shapes(self, file: Path) -> list[tuple[str, tuple[int, ...]]]:
+    def _shapes(self, file: Path) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
         opened = self._open(file)
         if isinstance(opened, Mapping):
-            return [(name, tuple(tensor.shape)) for name, tensor in opened.items()]
-        return [(name, tuple(opened.get_slice(name).get_shape())) for name in opened.keys()]  # noqa: SIM118
+            return [(name, tuple(tensor.shape), tensor.dtype) for name, tensor in opened.items()]
+        slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+        return [(name, tuple(s.get_shape()), _dtype(file, s.get_dtype())) for name, s in slices.items()]
 
     def _open(self, file: Path) -> Any:
         if file not in self._opened:
@@ -88,7 +102,8 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a model's weights: shards by their index, or a single one. Raises `ModelError`."""
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (folder / index).exists():
             table = read_json(folder / index).get("weight_map")
@@ -105,6 +120,26 @@ def _weight_files(folder: Path) -> list[Path]:
         if (folder / name).is_file():
             return [folder / name]
     raise ModelError(f"{folder} has no weights.", "It needs model.safetensors or pytorch_model.bin, or their shards.")
+
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def _dtype(file: Path, name: str) -> torch.dtype:
+    if name not in _DTYPES:
+        raise ModelError(f"{file} holds tensors of type {name}, which we do not read.")
+    return _DTYPES[name]
 
 
 def _open_safetensors(file: Path) -> Any:

@@ -22,6 +22,11 @@ def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
         ModelError: it is of another family, or a value is of the wrong type or not supported.
     """
     family = raw.get("model_type")
+    if family == "llava_onevision":
+        raise ModelError(
+            "This is a LLaVA-OneVision (Qwen2 and SigLIP), which llava does not run.",
+            "LLaVA 1.5 and NeXT are supported: llava models list.",
+        )
     if family not in ("llava", "llava_next") or "text_config" not in raw or "vision_config" not in raw:
         raise ModelError(
             f"config.json describes {family or 'nothing'!r}, not a LLaVA model in the Hugging Face layout.",
@@ -51,6 +56,7 @@ def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
         image_token_id=integer(raw, "image_token_id", integer(raw, "image_token_index", 32000)),
         template=own.get("template"),
         system=own.get("system"),
+        wrap_pictures=own.get("wrap_pictures"),
     )
 
 
@@ -64,6 +70,8 @@ def to_hf(config: LlavaConfig) -> dict[str, Any]:
     if isinstance(language, MptConfig):
         raise ModelError("The Hugging Face LLaVA layout has no place for an MPT.", "Keep it in the original layout.")
     own: dict[str, Any] = {"template": config.template, "system": config.system}
+    if config.wrap_pictures is not None:
+        own["wrap_pictures"] = config.wrap_pictures
     if config.projector == "linear":
         own["projector"] = config.projector
     eos: int | list[int] = (

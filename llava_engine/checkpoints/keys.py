@@ -1,14 +1,15 @@
-"""The key table between checkpoints in the Hugging Face LLaVA layout and our modules: strict and reversible.
+"""The key table between the names of tensors in LLaVA checkpoints and our modules: strict and reversible.
 
-`sources` says of which stored tensors one of our parameters is made (stacked along the rows); `canonical` brings the
-spellings that different versions of the layout use to one. Knows names only: no files, no tensors.
+`canonical` brings the spellings of all layouts (the original's of every generation, Hugging Face's of every version)
+to one, that of the released llava-hf checkpoints; `sources` says of which of these one of our parameters is made
+(stacked along the rows). Knows names only: no files, no tensors.
 """
 
 from __future__ import annotations
 
 import re
 
-from llava_engine.model.config import LlavaConfig
+from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig
 
 # What a parameter of ours is called in the layout as released (llava-hf/llava-1.5-*); several names: rows, stacked.
 _VISION_LAYER = {
@@ -27,7 +28,21 @@ _LANGUAGE_LAYER = {
     "mlp.gate_up": ("mlp.gate_proj", "mlp.up_proj"),
     "mlp.down": ("mlp.down_proj",),
 }
+_MPT_LAYER = {
+    "norm_1": ("norm_1",),
+    "attention.qkv": ("attn.Wqkv",),
+    "attention.out": ("attn.out_proj",),
+    "norm_2": ("norm_2",),
+    "mlp.up": ("ffn.up_proj",),
+    "mlp.down": ("ffn.down_proj",),
+}
+_MPT_SINGLE = {
+    "language_model.embed_tokens.weight": "language_model.transformer.wte.weight",
+    "language_model.norm.weight": "language_model.transformer.norm_f.weight",
+    "language_model.lm_head.weight": "language_model.lm_head.weight",
+}
 _SINGLE = {
+    "image_newline": "image_newline",
     "vision_tower.class_embedding": "vision_tower.vision_model.embeddings.class_embedding",
     "vision_tower.patch_embedding": "vision_tower.vision_model.embeddings.patch_embedding.weight",
     "vision_tower.position_embedding": "vision_tower.vision_model.embeddings.position_embedding.weight",
@@ -50,30 +65,59 @@ IGNORED = {
     r"vision_tower\.vision_model\.embeddings\.position_ids": "0, 1, 2, …",
 }
 
+# The projector in the original layout: linear (v0, v1) or torch's Sequential of linear, GELU, linear (1.5).
+_ORIGINAL_PROJECTOR = {
+    "mm_projector.weight": "multi_modal_projector.linear_1.weight",
+    "mm_projector.bias": "multi_modal_projector.linear_1.bias",
+    "mm_projector.0.weight": "multi_modal_projector.linear_1.weight",
+    "mm_projector.0.bias": "multi_modal_projector.linear_1.bias",
+    "mm_projector.2.weight": "multi_modal_projector.linear_2.weight",
+    "mm_projector.2.bias": "multi_modal_projector.linear_2.bias",
+}
+
 
 def canonical(name: str) -> str:
-    """A stored name in the spelling of the released llava-hf checkpoints.
+    """A stored name in the spelling of the released llava-hf checkpoints; an unknown one comes back nearly as it was.
 
-    transformers 4.52 and later keep `model.language_model.…` in memory, transformers 5 drops CLIP's `vision_model`
+    The original writes `model.layers…`, `model.mm_projector…`, `transformer.blocks…` (MPT) and, where the tower is
+    inside, `model.vision_tower.vision_model…` (June 2023) or `model.vision_tower.vision_tower.vision_model…`.
+    transformers 4.52 and later keep `model.language_model…` in memory, transformers 5 drops CLIP's `vision_model`
     level; files with either spelling exist.
     """
     if name == "lm_head.weight":
         return "language_model.lm_head.weight"
     name = name.removeprefix("model.")
-    if name.startswith("vision_tower.") and not name.startswith("vision_tower.vision_model."):
-        return "vision_tower.vision_model." + name.removeprefix("vision_tower.")
-    if name.startswith("language_model.") and not name.startswith(("language_model.model.", "language_model.lm_head.")):
+    if name.startswith("transformer."):
+        inner = name.removeprefix("transformer.")
+        if not inner.startswith(("mm_projector.", "vision_tower.")):
+            return f"language_model.{name}"
+        name = inner
+    if name in _ORIGINAL_PROJECTOR:
+        return _ORIGINAL_PROJECTOR[name]
+    if name.startswith(("layers.", "embed_tokens.", "norm.")):
+        return f"language_model.model.{name}"
+    if name.startswith("vision_tower."):
+        inner = name.removeprefix("vision_tower.").removeprefix("vision_tower.").removeprefix("vision_model.")
+        return f"vision_tower.vision_model.{inner}"
+    if name.startswith("language_model.") and not name.startswith(
+        ("language_model.model.", "language_model.lm_head.", "language_model.transformer.")
+    ):
         return "language_model.model." + name.removeprefix("language_model.")
     return name
 
 
-def sources(parameter: str) -> tuple[str, ...]:
+def sources(config: LlavaConfig, parameter: str) -> tuple[str, ...]:
     """Of which stored tensors (canonical names) a parameter of `LlavaModel` is made, in row order."""
+    mpt = isinstance(config.language, MptConfig)
+    if mpt and parameter in _MPT_SINGLE:
+        return (_MPT_SINGLE[parameter],)
     if parameter in _SINGLE:
         return (_SINGLE[parameter],)
     for ours, theirs, table in (
         ("vision_tower.layers.", "vision_tower.vision_model.encoder.layers.", _VISION_LAYER),
-        ("language_model.layers.", "language_model.model.layers.", _LANGUAGE_LAYER),
+        ("language_model.layers.", "language_model.transformer.blocks.", _MPT_LAYER)
+        if mpt
+        else ("language_model.layers.", "language_model.model.layers.", _LANGUAGE_LAYER),
     ):
         if parameter.startswith(ours):
             index, rest = parameter.removeprefix(ours).split(".", 1)
@@ -84,17 +128,18 @@ def sources(parameter: str) -> tuple[str, ...]:
 
 def rows(config: LlavaConfig, parameter: str) -> tuple[int, ...] | None:
     """How many rows of a stacked parameter come from each of its sources; None when it has only one source."""
-    if parameter.startswith("language_model.") and ".attention.qkv." in parameter:
-        language = config.language
-        kv = language.num_key_value_heads * language.head_dim
-        return language.num_attention_heads * language.head_dim, kv, kv
-    if ".mlp.gate_up." in parameter:
-        return config.language.intermediate_size, config.language.intermediate_size
+    language = config.language
+    if isinstance(language, LanguageConfig):
+        if parameter.startswith("language_model.") and ".attention.qkv." in parameter:
+            kv = language.num_key_value_heads * language.head_dim
+            return language.num_attention_heads * language.head_dim, kv, kv
+        if ".mlp.gate_up." in parameter:
+            return language.intermediate_size, language.intermediate_size
     if parameter.startswith("vision_tower.") and ".qkv." in parameter:
         return (config.vision.hidden_size,) * 3
     return None
 
 
-def is_ignored(name: str) -> bool:
-    """Whether a canonical name is one that we knowingly leave out."""
-    return any(re.fullmatch(pattern, name) for pattern in IGNORED)
+def ignored_because(name: str) -> str | None:
+    """Why we knowingly leave out a canonical name; None for one that we need or do not know."""
+    return next((reason for pattern, reason in IGNORED.items() if re.fullmatch(pattern, name)), None)

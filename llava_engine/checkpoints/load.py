@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from llava_engine.checkpoints import keys
-from llava_engine.checkpoints.files import TensorFiles, read_json
-from llava_engine.checkpoints.hf_config import from_hf
+from llava_engine.checkpoints.files import TensorSource
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import DeviceError, ModelError
 from llava_engine.model.config import LlavaConfig
@@ -57,16 +55,9 @@ class LoadedModel:
     memory_bytes: int
 
 
-def read_config(folder: Path) -> LlavaConfig:
-    """The model's shape from a folder's `config.json`; raises `ModelError`."""
-    if not folder.is_dir():
-        raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
-    return from_hf(read_json(folder / "config.json"))
-
-
 def load_for_inference(
-    folder: Path,
     config: LlavaConfig,
+    tensors: TensorSource,
     *,
     device: str = "auto",
     dtype: str = "auto",
@@ -76,8 +67,8 @@ def load_for_inference(
     """Load a model to chat with.
 
     Args:
-        folder: the checkpoint.
-        config: from `read_config`.
+        config: the model's shape.
+        tensors: its weights by canonical names: both as an opened checkpoint has them.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto", "float32", "bfloat16", "float16". On a CPU it is the dtype of the linear layers and embeddings;
             the residual stream, norms and the key/value cache are float32.
@@ -91,11 +82,12 @@ def load_for_inference(
     if quantize not in ("none", "int8"):
         raise DeviceError(f"There is no quantization {quantize!r}.", "Known: none, int8.")
     place = _device(device)
-    files = TensorFiles(folder)
     model = _skeleton(config)
-    stored = match(model, config, files)
+    stored = match(model, config, tensors)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    weight_dtype = _dtype(dtype, place, files.read(stored["language_model.embed_tokens.weight"][0]).dtype, parameters)
+    weight_dtype = _dtype(
+        dtype, place, tensors.tensors[stored["language_model.embed_tokens.weight"][0]].dtype, parameters
+    )
     kernel = choose_kernel(place, weight_dtype, quantize, parameters)
     # The head and the tower are never quantized; they get the best float kernel.
     beside = kernel if quantize == "none" else choose_kernel(place, weight_dtype, "none", parameters)
@@ -106,7 +98,7 @@ def load_for_inference(
 
     def fetch(name: str, to: torch.dtype) -> Tensor:
         nonlocal done
-        parts = [files.read(source) for source in stored[name]]
+        parts = [tensors.read(source) for source in stored[name]]
         tensor = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device=place, dtype=to)
         done += tensor.numel() * weight_dtype.itemsize
         if on_progress:
@@ -133,48 +125,47 @@ def load_for_inference(
     return LoadedModel(model, place, weight_dtype, kernel, parameters, memory)
 
 
-def load_trainable(folder: Path, config: LlavaConfig) -> LlavaModel:
+def load_trainable(config: LlavaConfig, tensors: TensorSource) -> LlavaModel:
     """Load a model to train: plain float32 parameters on the CPU. Raises `ModelError` as `load_for_inference` does."""
-    files = TensorFiles(folder)
     model = _skeleton(config)
-    stored = match(model, config, files)
+    stored = match(model, config, tensors)
     model.to_empty(device="cpu")
     if config.language.tie_word_embeddings:
         model.language_model.lm_head.weight = model.language_model.embed_tokens.weight
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.copy_(torch.cat([files.read(source) for source in stored[name]]).view_as(parameter))
+            parameter.copy_(torch.cat([tensors.read(source) for source in stored[name]]).view_as(parameter))
     return model.train()
 
 
-def match(model: LlavaModel, config: LlavaConfig, files: TensorFiles) -> dict[str, tuple[str, ...]]:
+def match(model: LlavaModel, config: LlavaConfig, tensors: TensorSource) -> dict[str, tuple[str, ...]]:
     """Which stored tensors each parameter is made of, after checking that everything is there and fits.
 
     Raises:
         ModelError: naming the first missing, unexpected or wrongly shaped tensor, and how many there are.
     """
-    by_canonical = {keys.canonical(name): name for name in files.tensors}
-    found = {name for name in by_canonical if not keys.is_ignored(name)}
+    found = {name for name in tensors.tensors if keys.ignored_because(name) is None}
     plan: dict[str, tuple[str, ...]] = {}
     missing: list[str] = []
     misshapen: list[str] = []
     used: set[str] = set()
     for name, parameter in _parameters(model):
         tied = name == "language_model.lm_head.weight" and config.language.tie_word_embeddings
-        wanted = keys.sources("language_model.embed_tokens.weight" if tied else name)
+        wanted = keys.sources(config, "language_model.embed_tokens.weight" if tied else name)
         used.update(wanted)
         if tied:
-            used.update(keys.sources(name))  # a tied head may be stored as well; it is the embeddings again
+            used.update(keys.sources(config, name))  # a tied head may be stored as well; it is the embeddings again
         split = keys.rows(config, name) or (parameter.shape[0],)
         for source, count in zip(wanted, split, strict=True):
             shape = (count, *parameter.shape[1:])
             if source not in found:
                 missing.append(source)
-            elif files.tensors[by_canonical[source]].shape != shape:
-                actual = files.tensors[by_canonical[source]].shape
-                misshapen.append(f"{by_canonical[source]} is {_by(actual)}, and the config makes it {_by(shape)}")
-        plan[name] = tuple(by_canonical.get(source, source) for source in wanted)
-    unexpected = [by_canonical[name] for name in sorted(found - used)]
+            elif tensors.tensors[source].shape != shape:
+                misshapen.append(
+                    f"{source} is {_by(tensors.tensors[source].shape)}, and the config makes it {_by(shape)}"
+                )
+        plan[name] = wanted
+    unexpected = sorted(found - used)
     for problem, names in (
         ("lacks tensor", missing),
         ("has a wrong shape:", misshapen),
@@ -183,7 +174,7 @@ def match(model: LlavaModel, config: LlavaConfig, files: TensorFiles) -> dict[st
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
             raise ModelError(
-                f"{files.folder}: the checkpoint {problem} {names[0]}{more}.",
+                f"{tensors.folder}: the checkpoint {problem} {names[0]}{more}.",
                 "The weights do not belong to this config.json, or the copy is not whole.",
             )
     return plan

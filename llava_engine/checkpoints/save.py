@@ -65,7 +65,7 @@ def stored_tensors(model: LlavaModel, dtype: torch.dtype) -> dict[str, Tensor]:
     """The model's tensors under their names on disk, stacked ones taken apart."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():  # a tied head is listed once, as the embeddings
-        names = keys.sources(name)
+        names = keys.sources(model.config, name)
         split = keys.rows(model.config, name) or (parameter.shape[0],)
         for stored, part in zip(names, torch.split(parameter.detach(), list(split)), strict=True):
             tensors[stored] = part.to(device="cpu", dtype=dtype).contiguous().clone()

@@ -108,6 +108,7 @@ class LlavaConfig:
             checkpoint has no such token (LLaVA 1.5 and later in the original layout).
         template: name of the conversation template; None when the checkpoint does not say.
         system: system text that the weights were trained with; None for the template's own.
+        wrap_pictures: whether a picture stands between <im_start> and <im_end>; None for the template's own way.
     """
 
     vision: VisionConfig
@@ -119,6 +120,7 @@ class LlavaConfig:
     image_token_id: int = 32000
     template: str | None = None
     system: str | None = None
+    wrap_pictures: bool | None = None
 
     @property
     def picture_tokens(self) -> int:

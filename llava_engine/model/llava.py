@@ -45,7 +45,7 @@ class LlavaModel(nn.Module):
         Returns:
             (B, T, hidden_size).
         """
-        x = self.language_model.embed(ids)
+        x = self.language_model.embed(ids.clamp_min(0))  # a placeholder may be negative; it is no row
         if features is None:
             return x
         where = (ids == self.config.image_token_id).unsqueeze(-1)  # (B, T, 1)

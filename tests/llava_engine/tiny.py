@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
+from llava_engine.checkpoints.files import TensorFiles, TensorSource, read_json
+from llava_engine.checkpoints.hf_config import from_hf
 from llava_engine.checkpoints.save import save_checkpoint
+from llava_engine.checkpoints.views import View, canonical_names
 from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
 from llava_engine.model.llava import LlavaModel
 
@@ -77,6 +80,11 @@ def saved(config: LlavaConfig, folder: Path, seed: int = 0) -> LlavaModel:
     model = random_model(config, seed)
     save_checkpoint(model, folder, dtype=torch.float32)
     return model
+
+
+def parts(folder: Path) -> tuple[LlavaConfig, TensorSource]:
+    """Shape and weights of a folder that `saved` wrote, which has no tokenizer and so is no whole checkpoint."""
+    return from_hf(read_json(folder / "config.json")), View(folder, canonical_names(TensorFiles(folder)))
 
 
 def complete(config: LlavaConfig, folder: Path, seed: int = 0) -> Path:

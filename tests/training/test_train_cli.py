@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from llava_engine.checkpoints.load import read_config
+from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.errors import DataError
 from training.cli import app
 
@@ -39,7 +39,7 @@ def test_the_whole_way_in_a_few_steps(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="holds a run already"):
             llava_train(task, *words, "--steps", "2")
         assert f"{task}: step 3" in llava_train(task, *words, "--steps", "3", "--resume")
-    config = read_config(tmp_path / "finetune" / "model")
+    config = open_checkpoint(tmp_path / "finetune" / "model").config
     assert (config.template, config.system, config.picture_tokens) == ("v1", "", 64)
     size = sum(file.stat().st_size for file in (tmp_path / "finetune" / "model").iterdir())
     assert size < 12 * 2**20

@@ -12,11 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llava_engine.checkpoints.load import load_for_inference, load_trainable, read_config
+from llava_engine.checkpoints.checkpoint import open_checkpoint
+from llava_engine.checkpoints.load import load_for_inference, load_trainable
 from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import DeviceError, ModelError, StorageError
-from tests.llava_engine.tiny import SHAPES, TINY, random_model, saved
+from tests.llava_engine.tiny import SHAPES, TINY, parts, random_model, saved
 
 NAME = "language_model.model.layers.1.self_attn.k_proj.weight"
 
@@ -28,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, **options: Any) -> Any:
-    return load_for_inference(folder, read_config(folder), device="cpu", **options)
+    return load_for_inference(*parts(folder), device="cpu", **options)
 
 
 def change(folder: Path, **tensors: torch.Tensor | None) -> None:
@@ -171,10 +172,10 @@ def test_a_config_that_we_can_not_follow_is_refused(folder: Path, changes: dict[
 
 def test_missing_folders_and_files_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model folder"):
-        read_config(tmp_path / "nowhere")
+        open_checkpoint(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"config\.json"):
-        read_config(tmp_path / "empty")
+        open_checkpoint(tmp_path / "empty")
     (folder / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no weights"):
         load(folder)
@@ -185,7 +186,7 @@ def test_missing_folders_and_files_are_refused(folder: Path, tmp_path: Path) -> 
 )
 def test_what_this_machine_lacks_is_said(folder: Path, options: dict[str, str]) -> None:
     with pytest.raises(DeviceError):
-        load_for_inference(folder, read_config(folder), **({"device": "cpu"} | options))  # type: ignore[arg-type]
+        load_for_inference(*parts(folder), **({"device": "cpu"} | options))  # type: ignore[arg-type]
 
 
 def test_progress_ends_at_the_total(folder: Path) -> None:
@@ -199,7 +200,7 @@ def test_progress_ends_at_the_total(folder: Path) -> None:
 def test_saving_and_loading_changes_nothing(config: Any, tmp_path: Path) -> None:
     model = random_model(config)
     save_checkpoint(model, tmp_path / "model", dtype=torch.float32)
-    again = load_trainable(tmp_path / "model", read_config(tmp_path / "model"))
+    again = load_trainable(*parts(tmp_path / "model"))
     assert again.config == config
     for name, parameter in again.named_parameters():
         assert torch.equal(parameter, model.get_parameter(name)), name

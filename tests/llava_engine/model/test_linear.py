@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from llava_engine.checkpoints.load import load_for_inference, read_config
+from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.model.linear import choose_kernel, make_linear
-from tests.llava_engine.tiny import TINY, saved
+from tests.llava_engine.tiny import TINY, parts, saved
 
 
 @pytest.mark.parametrize(("kernel", "dtype", "bound"), [
@@ -43,10 +43,9 @@ def test_one_huge_row_does_not_destroy_the_others_in_int8() -> None:
 
 def test_a_whole_model_in_int8_stays_near(tmp_path: Path) -> None:
     saved(TINY, tmp_path / "model")
-    config = read_config(tmp_path / "model")
     ids = torch.tensor([[1, 5, 9, 20, 33, 47]])
-    exact = load_for_inference(tmp_path / "model", config, device="cpu").model(ids)
-    loaded = load_for_inference(tmp_path / "model", config, device="cpu", quantize="int8")
+    exact = load_for_inference(*parts(tmp_path / "model"), device="cpu").model(ids)
+    loaded = load_for_inference(*parts(tmp_path / "model"), device="cpu", quantize="int8")
     assert loaded.kernel.name == "int8"
     error = (loaded.model(ids) - exact).norm() / exact.norm()
     assert 0 < error < 0.1
