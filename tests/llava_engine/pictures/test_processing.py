@@ -149,7 +149,11 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         json.dumps(CLIP | {"image_mean": [0.5]}),
         json.dumps(CLIP | {"image_std": 0.5}),
         json.dumps(CLIP | {"resample": 17}),
-        json.dumps(CLIP | {"image_grid_pinpoints": [[336, 672]]}),
+        json.dumps(CLIP | {"image_grid_pinpoints": [[100, 56]]}),
+        json.dumps(CLIP | {"image_grid_pinpoints": [[56 * 1000, 56 * 1000]]}),
+        json.dumps(CLIP | {"image_grid_pinpoints": [[56]]}),
+        json.dumps(CLIP | {"image_grid_pinpoints": [["56", "many"]]}),
+        json.dumps(CLIP | {"image_grid_pinpoints": [[56, 112]], "crop_size": {"height": 40, "width": 56}}),
     ],
 )
 def test_what_can_not_be_followed_is_a_users_error(tmp_path: Path, content: str) -> None:
