@@ -1,25 +1,36 @@
-"""The linear kernel behind one interface: plain, packed (oneDNN), int8 (fbgemm). CPU inference only; training is plain.
+"""Which kernel a linear layer gets, by what this machine has and what was asked for, and how many bytes it takes then.
 
-Decoding reads every weight once a token, so a layer is as fast as its kernel reads memory. torch's own `F.linear`
-reaches half of the bandwidth for bfloat16 at one row; a weight that oneDNN has put into its own order reaches nearly
-all of it. Every kernel takes float32 and gives float32 (the residual stream on a CPU), whatever it computes in.
+The kernels themselves are in kernels.py and four_bits.py. Inference only: training is plain.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llava_engine.errors import DeviceError
+from llava_engine.model.four_bits import (
+    INT4_GROUP,
+    INT4_LEVELS,
+    NF4_GROUP,
+    NF4_LEVELS,
+    BitsAndBytesLinear,
+    Int4Linear,
+    UnpackedLinear,
+    fits_int4,
+)
+from llava_engine.model.kernels import Int8Linear, PackedLinear, PlainLinear, UnpackedInt8Linear
 
-KernelName = Literal["plain", "packed", "int8"]
+Quantization = Literal["none", "int8", "int4", "nf4"]
+KernelName = Literal["plain", "packed", "int8", "int8-unpacked", "int4", "int4-unpacked", "nf4", "nf4-unpacked"]
+
+QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
 
 # Below this size a token is bound by Python, not by memory, and float32 is exact and needs no kernel at all.
 SMALL_MODEL_PARAMETERS = 50_000_000
@@ -36,71 +47,40 @@ class KernelChoice:
     @property
     def label(self) -> str:
         """ "packed-bfloat16", "int8", "plain-float32": what a status line shows."""
-        return self.name if self.name == "int8" else f"{self.name}-{str(self.dtype).removeprefix('torch.')}"
-
-
-class PlainLinear(nn.Module):
-    """torch's own product, with the input cast to the weight's dtype and the output back."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, in) -> (…, out) in the dtype of x."""
-        weight, bias = self.get_buffer("weight"), self.bias
-        return F.linear(x.to(weight.dtype), weight, bias).to(x.dtype)  # type: ignore[arg-type]
-
-
-class PackedLinear(nn.Module):
-    """A weight in oneDNN's own blocked order."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.dtype, self.out_features = weight.dtype, weight.shape[0]
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)
-        self.bias = bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, in) -> (…, out) in the dtype of x."""
-        y = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, self.bias, "none", [], "")
-        return y.to(x.dtype)  # type: ignore[no-any-return]
-
-
-class Int8Linear(nn.Module):
-    """Weights in int8 with one scale an output row, activations quantized on the fly.
-
-    fbgemm has one activation scale for the whole input, and the first token of a Llama has outliers hundreds of times
-    the size of the rest, which would round every other row to nothing: so each row is first divided by its maximum.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        weight = weight.float()
-        scale = weight.abs().amax(1).clamp_min(1e-12).double() / 127
-        zeros = torch.zeros(len(weight), dtype=torch.long)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torch warns that these constructors will move one day
-            quantized = torch.quantize_per_channel(weight, scale, zeros, 0, torch.qint8)
-            self.packed = torch.ops.quantized.linear_prepack(quantized, None)
-        self.bias = None if bias is None else bias.float()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(…, in) -> (…, out) in the dtype of x."""
-        wide = x.float()
-        top = wide.abs().amax(-1, keepdim=True).clamp_min(1e-12)
-        y = torch.ops.quantized.linear_dynamic(wide / top, self.packed, False) * top
-        return (y if self.bias is None else y + self.bias).to(x.dtype)  # type: ignore[no-any-return]
+        floats = self.name in ("plain", "packed")
+        return f"{self.name}-{str(self.dtype).removeprefix('torch.')}" if floats else self.name
 
 
 def make_linear(weight: Tensor, bias: Tensor | None, kernel: KernelName) -> nn.Module:
-    """The inference form of a linear layer. weight is (out, in) in the dtype to compute in."""
-    if kernel == "packed":
-        return PackedLinear(weight, bias)
-    if kernel == "int8":
-        return Int8Linear(weight, bias)
-    return PlainLinear(weight, bias)
+    """The inference form of a linear layer. weight is (out, in) in the dtype to compute in, on its device."""
+    match kernel:
+        case "packed":
+            return PackedLinear(weight, bias)
+        case "int8":
+            return Int8Linear(weight, bias)
+        case "int8-unpacked":
+            return UnpackedInt8Linear(weight, bias)
+        case "int4" if fits_int4(*weight.shape):
+            return Int4Linear(weight, bias)
+        case "int4" | "int4-unpacked":
+            return UnpackedLinear(weight, bias, INT4_LEVELS)
+        case "nf4":
+            return BitsAndBytesLinear(weight, bias)
+        case "nf4-unpacked":
+            return UnpackedLinear(weight, bias, NF4_LEVELS)
+        case _:
+            return PlainLinear(weight, bias)
+
+
+def linear_bytes(rows: int, columns: int, quantize: str, dtype: torch.dtype) -> int:
+    """What the weight of a linear layer takes in memory, in its final form."""
+    if quantize == "int8":
+        return rows * (columns + 4)  # a scale in float32
+    if quantize == "int4":
+        return rows * -(-columns // INT4_GROUP) * (INT4_GROUP // 2 + 4)  # a scale and a zero in bfloat16
+    if quantize == "nf4":
+        return rows * -(-columns // NF4_GROUP) * (NF4_GROUP // 2 + 4)  # a scale in float32
+    return rows * columns * dtype.itemsize
 
 
 def choose_kernel(device: torch.device, dtype: torch.dtype, quantize: str, parameters: int) -> KernelChoice:
@@ -109,16 +89,16 @@ def choose_kernel(device: torch.device, dtype: torch.dtype, quantize: str, param
     Args:
         device: where the layers will live.
         dtype: the dtype of the weights.
-        quantize: "none" or "int8".
+        quantize: one of QUANTIZATIONS.
         parameters: how many numbers the whole model has.
 
     Raises:
-        DeviceError: int8 is asked for where there is no int8 kernel.
+        DeviceError: there is no such quantization.
     """
-    if quantize == "int8":
-        if device.type != "cpu" or not _has_int8():
-            raise DeviceError(f"There is no int8 kernel for {device} here.", "Load the model without quantization.")
-        return KernelChoice("int8", torch.float32, "int8 was asked for; fbgemm has it on this processor")
+    if quantize not in QUANTIZATIONS:
+        raise DeviceError(f"There is no quantization {quantize!r}.", f"Known: {', '.join(QUANTIZATIONS)}.")
+    if quantize != "none":
+        return _choose_quantized(device, dtype, quantize)
     if device.type != "cpu":
         return KernelChoice("plain", dtype, f"{device.type} has its own fast kernels")
     if parameters < SMALL_MODEL_PARAMETERS:
@@ -129,6 +109,21 @@ def choose_kernel(device: torch.device, dtype: torch.dtype, quantize: str, param
     if packed < plain:
         return KernelChoice("packed", dtype, f"{plain / packed:.1f} times as fast as plain in a probe at load")
     return KernelChoice("plain", dtype, f"packed was {packed / plain:.1f} times as slow in a probe at load")
+
+
+def _choose_quantized(device: torch.device, dtype: torch.dtype, quantize: str) -> KernelChoice:
+    if quantize == "int8":
+        if device.type == "cpu" and _has_int8():
+            return KernelChoice("int8", torch.float32, "fbgemm has int8 on this processor")
+        return KernelChoice("int8-unpacked", dtype, f"small, not fast: no int8 kernel for {device.type} here")
+    if quantize == "int4":
+        if device.type == "cpu" and _has_int4():
+            return KernelChoice("int4", torch.bfloat16, "torch has int4 on this processor")
+        return KernelChoice("int4-unpacked", dtype, f"small, but slow: no int4 kernel for {device.type} here")
+    if device.type == "cuda" and importlib.util.find_spec("bitsandbytes") is not None:
+        return KernelChoice("nf4", dtype, "bitsandbytes has nf4 on CUDA")
+    why = "bitsandbytes is not installed" if device.type == "cuda" else f"no nf4 kernel for {device.type}"
+    return KernelChoice("nf4-unpacked", dtype, f"small, but slow: {why}; int4 is as small")
 
 
 def probe(dtype: torch.dtype, rows: int = 4096, columns: int = 2048) -> tuple[float, float]:
@@ -166,3 +161,8 @@ def _has_onednn() -> bool:
 
 def _has_int8() -> bool:
     return torch.backends.quantized.engine in ("x86", "fbgemm", "onednn")
+
+
+def _has_int4() -> bool:
+    """Whether torch's int4 kernel is in this build, and was made for vectors as wide as this processor's."""
+    return hasattr(torch.ops.aten, "_weight_int4pack_mm_for_cpu") and "AVX" in torch.backends.cpu.get_cpu_capability()

@@ -1,0 +1,107 @@
+"""The linear kernels in float and int8: a weight goes in once, products come out. CPU inference; plain works anywhere.
+
+Decoding reads every weight once a token, so a layer is as fast as its kernel reads memory. torch's own `F.linear`
+reaches half of the bandwidth for bfloat16 at one row; a weight that oneDNN has put into its own order reaches nearly
+all of it. Every kernel gives the dtype that it takes (float32 on a CPU: the residual stream), whatever it computes in.
+Which of them a layer gets is decided in linear.py; four bits are in four_bits.py.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Weights are quantized by blocks of about so many numbers, so that float32 copies stay small beside the weight itself.
+BLOCK = 8_000_000
+
+
+class PlainLinear(nn.Module):
+    """torch's own product, with the input cast to the weight's dtype and the output back."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) -> (…, out) in the dtype of x."""
+        weight, bias = self.get_buffer("weight"), self.bias
+        return F.linear(x.to(weight.dtype), weight, bias).to(x.dtype)  # type: ignore[arg-type]
+
+
+class PackedLinear(nn.Module):
+    """A weight in oneDNN's own blocked order."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.dtype, self.out_features = weight.dtype, weight.shape[0]
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)
+        self.bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) -> (…, out) in the dtype of x."""
+        y = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, self.bias, "none", [], "")
+        return y.to(x.dtype)  # type: ignore[no-any-return]
+
+
+class Int8Linear(nn.Module):
+    """Weights in int8 with one scale an output row, activations quantized on the fly (fbgemm, on a CPU).
+
+    fbgemm has one activation scale for the whole input, and the first token of a Llama has outliers hundreds of times
+    the size of the rest, which would round every other row to nothing: so each row is first divided by its maximum.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        codes, scale = int8_codes(weight)
+        zeros = torch.zeros(len(codes), dtype=torch.long)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch warns that these constructors will move one day
+            quantized = torch._make_per_channel_quantized_tensor(codes, scale.double(), zeros, 0)
+            self.packed = torch.ops.quantized.linear_prepack(quantized, None)
+        self.bias = None if bias is None else bias.float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) -> (…, out) in the dtype of x."""
+        wide = x.float()
+        top = wide.abs().amax(-1, keepdim=True).clamp_min(1e-12)
+        y = torch.ops.quantized.linear_dynamic(wide / top, self.packed, False) * top
+        return (y if self.bias is None else y + self.bias).to(x.dtype)  # type: ignore[no-any-return]
+
+
+class UnpackedInt8Linear(nn.Module):
+    """Weights in int8 with one scale an output row, made float for each product: for any device, small, not fast."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        codes, scale = int8_codes(weight)
+        self.dtype = weight.dtype
+        self.register_buffer("codes", codes)
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) -> (…, out) in the dtype of x."""
+        codes, scale, bias = self.get_buffer("codes"), self.get_buffer("scale"), self.bias
+        y = F.linear(x.to(self.dtype), codes.to(self.dtype)).float() * scale
+        return (y if bias is None else y + bias).to(x.dtype)  # type: ignore[operator]
+
+
+def int8_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(out, in) -> int8 (out, in) and float32 (out,): the weight is nearly codes · scale."""
+    codes = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+    scale = torch.empty(len(weight), dtype=torch.float32, device=weight.device)
+    for rows in row_blocks(weight):
+        block = weight[rows].float()
+        scale[rows] = block.abs().amax(1).clamp_min(1e-12) / 127
+        codes[rows] = (block / scale[rows, None]).round_().to(torch.int8)
+    return codes, scale
+
+
+def row_blocks(weight: Tensor, multiple: int = 64) -> list[slice]:
+    """The rows of a matrix in blocks of at most BLOCK numbers, each but the last a multiple of `multiple` rows."""
+    count = max(multiple, BLOCK // max(1, weight.shape[1]) // multiple * multiple)
+    return [slice(start, min(start + count, len(weight))) for start in range(0, len(weight), count)]

@@ -1,0 +1,290 @@
+"""Which part of a model goes on which device and what it takes there, before any weight is read: config in, `Plan` out.
+
+Sizes are counted on the model's skeleton, so any config that can be built can be planned. `move_between_places` makes
+a model that is spread over devices run: activations follow the layers. Must not read files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from llava_engine.errors import DeviceError
+from llava_engine.model.config import LlavaConfig
+from llava_engine.model.free_memory import limit_for, parse_max_memory
+from llava_engine.model.linear import QUANTIZATIONS, SMALL_MODEL_PARAMETERS, has_fast_bfloat16, linear_bytes
+from llava_engine.model.skeleton import skeleton
+from llava_engine.plan import Part, Place, Plan, Remedy
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+# Picture features that are kept for later turns may take this much (decoding/cache.py), but one picture always fits.
+FEATURE_BYTES = 2**28
+KEPT_PICTURES = 32
+
+_CHUNK = 512  # positions that go through the layers at once (decoding/stream.py)
+_SLACK = 2**28  # what torch, its threads and its allocator take beside what can be counted
+_LEAST_CONTEXT = 1024
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What the parts take with one dtype and one quantization."""
+
+    tower: int
+    projector: int
+    embeddings: int
+    layers: tuple[int, ...]
+    head: int
+    cache: int  # a layer
+    features: int
+    step: int
+
+
+def plan(
+    config: LlavaConfig,
+    stored: torch.dtype,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    quantize: str = "none",
+    max_memory: str | None = None,
+    devices: str | None = None,
+    context: int | None = None,
+) -> Plan:
+    """Plan a model.
+
+    Args:
+        config: its shape.
+        stored: the dtype of its weights in the checkpoint.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        dtype: "auto", "float32", "bfloat16", "float16". On a CPU it is the dtype of the linear layers and embeddings;
+            the residual stream, norms and the key/value cache are float32.
+        quantize: "none", "int8", "int4" or "nf4": the language model's layers; the rest stays in float.
+        max_memory: "6GiB", or "cuda:0=20GiB,cpu=8GiB": in place of what is free.
+        devices: spread the layers: "auto" for as many GPUs as it takes, "0,1" for these, "cpu" is a name too.
+        context: tokens that the key/value cache is counted for; the model's own length where None.
+
+    Raises:
+        DeviceError: an option can not be read, or this machine lacks the device. That it does not fit is no error:
+            see `Plan.fits` and `Plan.remedies`.
+        ModelError: the config describes no model.
+    """
+    if quantize not in QUANTIZATIONS:
+        raise DeviceError(f"There is no quantization {quantize!r}.", f"Known: {', '.join(QUANTIZATIONS)}.")
+    longest = config.language.max_position_embeddings
+    if context is not None and not 1 <= context <= longest:
+        raise DeviceError(f"A context of {context:,} tokens is not possible.", f"This model has 1 to {longest:,}.")
+    limits = parse_max_memory(max_memory)
+    model = skeleton(config)
+    asked = [torch.device(name) for name in _names(device, devices)]
+    auto = devices == "auto" or (device == "auto" and devices is None)
+    tries = [asked[:count] for count in range(1, len(asked) + 1)] if auto else [asked]
+
+    def draft(on: Sequence[torch.device], quantize: str, context: int) -> Plan:
+        weight_dtype = choose_dtype(dtype, on, stored, _count(model))
+        sizes = _sizes(model, config, weight_dtype, quantize, context, side_dtype(on, weight_dtype))
+        places = _places(on, limits)
+        name = str(weight_dtype).removeprefix("torch.")
+        return Plan(tuple(places), tuple(_parts(sizes, places)), name, quantize, context)
+
+    wanted = min(context or longest, longest)
+    drafts = [draft(on, quantize, wanted) for on in tries]
+    best = next((one for one in drafts if one.fits), drafts[-1])
+    if best.fits:
+        return best
+    remedies: list[Remedy] = []
+
+    def offer(options: str, other: Plan) -> None:
+        if other.fits:
+            remedies.append(Remedy(options, other.total))
+
+    fewer = [size for size in (wanted // 2, wanted // 4, wanted // 8) if size >= _LEAST_CONTEXT]
+    smaller = [name for name in ("int8", "int4") if quantize == "none" or (quantize, name) == ("int8", "int4")]
+    every = [torch.device(name) for name in _names("auto", "auto")]
+    if len(every) > len(asked):
+        offer("--devices auto", draft(every, quantize, wanted))
+    for name in smaller:
+        offer(f"--quantize {name}", draft(asked, name, wanted))
+    for size in fewer:
+        offer(f"--context {size}", draft(asked, quantize, size))
+    for name in smaller:
+        for size in fewer if not remedies else []:
+            offer(f"--quantize {name} --context {size}", draft(asked, name, size))
+    if asked[0].type != "cpu":
+        offer("--device cpu", draft([torch.device("cpu")], quantize, wanted))
+    return replace(best, remedies=tuple(remedies))
+
+
+def choose_dtype(name: str, devices: Sequence[torch.device], stored: torch.dtype, parameters: int) -> torch.dtype:
+    """The dtype of weights that are not quantized; raises `DeviceError` for an unknown name."""
+    if name != "auto":
+        if name not in DTYPES:
+            raise DeviceError(f"There is no dtype {name!r}.", f"Known: auto, {', '.join(DTYPES)}.")
+        return DTYPES[name]
+    half = stored in (torch.float16, torch.bfloat16)
+    if all(device.type != "cpu" for device in devices):
+        return stored if half else torch.float32
+    if parameters < SMALL_MODEL_PARAMETERS or not has_fast_bfloat16():
+        return torch.float32
+    # float16 has no fast products on a CPU; bfloat16 has, and holds every float16 weight to 3 digits.
+    return torch.bfloat16 if half else torch.float32
+
+
+def side_dtype(devices: Sequence[torch.device], weight_dtype: torch.dtype) -> torch.dtype:
+    """The dtype of norms, residual stream and key/value cache: float32 as soon as a CPU is among the devices."""
+    return torch.float32 if any(device.type == "cpu" for device in devices) else weight_dtype
+
+
+def move_between_places(layers: Sequence[nn.Module], devices: Sequence[torch.device]) -> None:
+    """Let each layer's inputs be moved to its device before it runs. Nothing is done where all are on one device."""
+    movers = {device: _Mover(device) for device in dict.fromkeys(devices)}
+    if len(movers) > 1:
+        for layer, device in zip(layers, devices, strict=True):
+            layer.register_forward_pre_hook(movers[device], with_kwargs=True)
+
+
+class _Mover:
+    """Brings what a layer is called with to one device; what all layers share (rotary tables, mask) only once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._moved: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __call__(
+        self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        before, self._moved = self._moved, {}  # only what the layer before was called with too may come again
+        return tuple(self._here(arg, before) for arg in args), {
+            name: self._here(value, before) for name, value in kwargs.items()
+        }
+
+    def _here(self, value: Any, before: Mapping[int, tuple[Tensor, Tensor]]) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self._here(part, before) for part in value)
+        if not isinstance(value, Tensor) or value.device == self._device:
+            return value
+        kept = before.get(id(value))
+        moved = kept[1] if kept is not None and kept[0] is value else value.to(self._device, non_blocking=True)
+        self._moved[id(value)] = (value, moved)
+        return moved
+
+
+def _names(device: str, devices: str | None) -> list[str]:
+    """The devices that are asked for, in order, each checked to be there."""
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if devices == "auto" or (devices is None and device == "auto"):
+        return gpus or ["mps" if torch.backends.mps.is_available() else "cpu"]
+    if devices is None:
+        return [_checked(device)]
+    if device != "auto":
+        raise DeviceError("--device and --devices are both given.", "Give one of them.")
+    names = [name.strip() for name in devices.split(",")]
+    return [_checked(f"cuda:{name}" if name.isdecimal() else name) for name in names]
+
+
+def _checked(name: str) -> str:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"There is no device {name!r}.", "Known: auto, cpu, cuda, cuda:N, mps.") from None
+    if device.type == "cuda":
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceError(f"This machine has no {name}.", "Use the cpu, or install a CUDA build of torch.")
+        return f"cuda:{device.index or 0}"
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("This machine has no mps.", "Use the cpu.")
+    if device.type not in ("cpu", "mps"):
+        raise DeviceError(f"The device {name!r} is not supported.", "Known: auto, cpu, cuda, cuda:N, mps.")
+    return device.type
+
+
+def _places(on: Sequence[torch.device], limits: Mapping[str, int]) -> list[Place]:
+    share = Counter(on)
+    return [Place(str(device), limit_for(device, limits, share[device])) for device in on]
+
+
+def _parts(sizes: _Sizes, places: Sequence[Place]) -> list[Part]:
+    last = len(places) - 1
+    fixed = [sizes.step] * len(places)
+    fixed[0] += sizes.tower + sizes.projector + sizes.embeddings + sizes.features
+    fixed[last] += sizes.head
+    ends = _ends(
+        len(sizes.layers), [None if p.free is None else p.free - f for p, f in zip(places, fixed, strict=True)]
+    )
+    parts = [
+        Part("vision tower", 0, sizes.tower),
+        Part("projector", 0, sizes.projector),
+        Part("embeddings", 0, sizes.embeddings),
+    ]
+    spans = list(zip([0, *ends[:-1]], ends, strict=True))
+    parts += [Part("layers", at, sum(sizes.layers[a:b]), (a, b)) for at, (a, b) in enumerate(spans)]
+    parts.append(Part("head", last, sizes.head))
+    parts += [Part("key/value cache", at, sizes.cache * (b - a), (a, b)) for at, (a, b) in enumerate(spans)]
+    parts.append(Part("picture features", 0, sizes.features))
+    return parts + [Part("headroom", at, sizes.step) for at in range(len(places))]
+
+
+def _ends(count: int, rooms: Sequence[int | None]) -> list[int]:
+    """Where each place's layers end: shared out by the room that the other parts leave."""
+    known = [max(0, room or 0) for room in rooms]
+    if any(room is None for room in rooms) or not sum(known):
+        known = [1] * len(rooms)
+    return [round(count * sum(known[: at + 1]) / sum(known)) for at in range(len(rooms))]
+
+
+def _sizes(
+    model: nn.Module, config: LlavaConfig, dtype: torch.dtype, quantize: str, context: int, side: torch.dtype
+) -> _Sizes:
+    tower = projector = embeddings = head = 0
+    layers = [0] * config.language.num_hidden_layers
+    for name, module in model.named_modules():
+        size = _module_bytes(module, quantize if name.startswith("language_model.layers.") else "none", dtype, side)
+        if name.startswith("vision_tower"):
+            tower += size
+        elif name.startswith("language_model.layers."):
+            layers[int(name.split(".")[2])] += size
+        elif name.startswith("language_model.embed_tokens"):
+            embeddings += size
+        elif name.startswith("language_model"):
+            head += size
+        else:
+            projector += size  # and what stands beside it: the line break between rows of tiles
+    language = config.language
+    tiles = max((high * wide for high, wide in config.tiles.pinpoints), default=0) if config.tiles else 0
+    tokens = config.picture_tokens * (1 + tiles // config.vision.image_size**2)
+    one = tokens * language.hidden_size * side.itemsize
+    cache = 2 * language.num_key_value_heads * language.head_dim * context * side.itemsize
+    return _Sizes(
+        tower, projector, embeddings, tuple(layers), head, cache, max(one, min(KEPT_PICTURES * one, FEATURE_BYTES)),
+        _step(model, config, dtype, context),
+    )  # fmt: skip
+
+
+def _step(model: nn.Module, config: LlavaConfig, dtype: torch.dtype, context: int) -> int:
+    """What reading a piece of a prompt or a picture takes beside weights, and what packing the largest weight takes."""
+    language, vision = config.language, config.vision
+    rows = min(_CHUNK, context)
+    wide = 2 * language.intermediate_size + 8 * language.hidden_size
+    reading = 4 * (rows * (wide + context) + 2 * language.vocab_size)
+    seeing = 4 * (vision.grid**2 + 1) * (2 * vision.intermediate_size + 8 * vision.hidden_size)
+    largest = max((p.numel() for p in model.parameters()), default=0) * dtype.itemsize
+    return _SLACK + max(reading, seeing, 2 * largest)
+
+
+def _module_bytes(module: nn.Module, quantize: str, dtype: torch.dtype, side: torch.dtype) -> int:
+    """What one module's own parameters take in their final form."""
+    if isinstance(module, nn.Linear):
+        bias = 0 if module.bias is None else module.bias.numel() * dtype.itemsize
+        return linear_bytes(module.out_features, module.in_features, quantize, dtype) + bias
+    size = dtype.itemsize if isinstance(module, nn.Embedding) else side.itemsize
+    return sum(parameter.numel() * size for parameter in module.parameters(recurse=False))
+
+
+def _count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
