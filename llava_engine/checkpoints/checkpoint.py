@@ -195,8 +195,7 @@ def _preprocessing(tower: Tower, raw: Mapping[str, Any], config: LlavaConfig) ->
         preprocessing = Preprocessing("square", (size, size), size)
     else:
         preprocessing = Preprocessing.from_file(tower.preprocessor)
-    aspect = aspect_ratio(raw)
-    return replace(preprocessing, mode="pad") if aspect == "pad" else preprocessing
+    return preprocessing.as_original(aspect_ratio(raw), config.tiles.pinpoints if config.tiles else ())
 
 
 def _tokenizer(folder: Path, base: Path | None, raw: Mapping[str, Any], config: LlavaConfig) -> Tokenizer:
@@ -273,6 +272,13 @@ def _check_pixels(folder: Path, config: LlavaConfig, preprocessing: Preprocessin
             f"and the vision tower takes {side} by {side}.",
             "The files do not belong together; copy the folder again.",
         )
+    if preprocessing.pinpoints != (config.tiles.pinpoints if config.tiles else ()):
+        raise ModelError(
+            f"{folder}: config.json and preprocessor_config.json name different image_grid_pinpoints.",
+            "The files do not belong together; copy the folder again.",
+        )
+    if config.tiles and config.tiles.merge != "flat" and config.keep_class_token:
+        raise ModelError(f"{folder}: config.json keeps the tower's class token, which has no place among tiles.")
 
 
 def left_out(checkpoint: Checkpoint) -> dict[str, str]:

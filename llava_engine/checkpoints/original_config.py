@@ -88,7 +88,8 @@ def _tiles(raw: Mapping[str, Any]) -> TilesConfig | None:
     if isinstance(listed, str) and re.fullmatch(r"[\s\d,()\[\]]{1,10000}", listed):
         listed = [[int(across), int(down)] for across, down in re.findall(r"[(\[]\s*(\d+)\s*,\s*(\d+)\s*[)\]]", listed)]
     # The original writes (width, height), Hugging Face (height, width).
-    return TilesConfig(tuple((height, width) for width, height in pinpoints(listed)), _MERGES[merge])
+    turned = tuple((height, width) for width, height in pinpoints(listed))
+    return TilesConfig(turned, _MERGES[merge], rounded=False)
 
 
 def _mpt(raw: Mapping[str, Any]) -> MptConfig:

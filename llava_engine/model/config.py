@@ -86,10 +86,13 @@ class TilesConfig:
         pinpoints: the (height, width) in pixels that a picture may be fitted into.
         merge: "flat" strings the tiles' features together; "spatial" puts them into one grid, row by row;
             "spatial_unpad" also takes off the padding and ends each row with the learned `image_newline`.
+        rounded: whether what padding leaves is rounded to 7 decimals before it is cut to whole patches, as in Hugging
+            Face's code; the original does not, and floating point costs it a patch for few sizes in a million.
     """
 
     pinpoints: tuple[tuple[int, int], ...]
     merge: PatchMerge = "spatial_unpad"
+    rounded: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,5 +127,5 @@ class LlavaConfig:
 
     @property
     def picture_tokens(self) -> int:
-        """Tokens that one picture costs; with tiles, those of its whole view."""
+        """Tokens that one view of a picture costs: all there is, but for tiles (model/tiles.py counts those)."""
         return self.vision.grid**2 + int(self.keep_class_token)

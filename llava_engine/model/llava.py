@@ -13,6 +13,7 @@ from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.model.language import LanguageModel, LayerCache
 from llava_engine.model.mpt import MptModel
 from llava_engine.model.projector import Projector
+from llava_engine.model.tiles import merge
 from llava_engine.model.vision import VisionTower
 
 
@@ -27,6 +28,8 @@ class LlavaModel(nn.Module):
         self.language_model: LanguageModel | MptModel = (
             MptModel(config.language) if isinstance(config.language, MptConfig) else LanguageModel(config.language)
         )
+        ends_rows = config.tiles is not None and config.tiles.merge == "spatial_unpad"
+        self.image_newline = nn.Parameter(torch.zeros(config.language.hidden_size)) if ends_rows else None
 
     def encode_pictures(self, pixels: Tensor) -> Tensor:
         """(B, 3, image_size, image_size) -> (B, picture_tokens, language hidden_size)."""
@@ -34,6 +37,16 @@ class LlavaModel(nn.Module):
         if not self.config.keep_class_token:
             hidden = hidden[:, 1:]
         return self.projector(hidden)  # type: ignore[no-any-return]
+
+    def picture_features(self, views: Tensor, size: tuple[int, int]) -> Tensor:
+        """The tokens of one picture: (T, language hidden_size), where T is `tiles.picture_tokens(config, size)`.
+
+        Args:
+            views: (N, 3, image_size, image_size): the whole picture and its tiles; just the one without tiles.
+            size: (height, width) of the picture itself, in pixels.
+        """
+        features = self.encode_pictures(views)  # (N, picture_tokens, hidden)
+        return features[0] if self.config.tiles is None else merge(features, size, self.config, self.image_newline)
 
     def embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
         """Embed a prompt.
@@ -60,7 +73,7 @@ class LlavaModel(nn.Module):
         mask: Tensor | None = None,
         cache: list[LayerCache] | None = None,
     ) -> Tensor:
-        """Logits for every position.
+        """Logits for every position; without tiles, which go through `picture_features` and `embed`.
 
         Args:
             ids: (B, T) token ids with picture_tokens image tokens for each picture.
