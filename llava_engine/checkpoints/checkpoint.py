@@ -111,6 +111,7 @@ def open_checkpoint(
     base_folder = None if form == "whole" else adapters.find_base(folder, raw, base)
     if sniff.layout(raw) == "hf" and form == "whole":
         _refuse_bare_language_model(folder, raw)
+        from_hf(raw)  # whether it is a LLaVA at all comes before what its files lack
     if base_folder is None:
         files: TensorSource = TensorFiles(folder)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,23 +92,25 @@ def complete(config: LlavaConfig, folder: Path, seed: int = 0) -> Path:
     """A whole checkpoint folder: random weights, a tokenizer of single letters and bytes, picture settings."""
     config = replace(config, template=config.template or "v1", system="")
     saved(config, folder, seed)
-    vocabulary = {token: index for index, token in enumerate(SPECIALS)}
+    tokenizer_files(folder, SPECIALS)
+    side = config.vision.image_size
+    pictures = {"do_pad": True, "size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(pictures), encoding="utf-8")
+    return folder
+
+
+def tokenizer_files(folder: Path, specials: Sequence[str], added: Sequence[str] = ()) -> None:
+    """A Llama's tokenizer of single letters and bytes, its special tokens first, added ones last."""
+    vocabulary = {token: index for index, token in enumerate(specials)}
     for token in [*(f"<0x{byte:02X}>" for byte in range(256)), *LETTERS.replace(" ", "▁")]:
         vocabulary[token] = len(vocabulary)
+    marks = {**{token: vocabulary[token] for token in specials}}
+    for token in added:
+        marks[token] = len(vocabulary) + len(marks) - len(specials)
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     tokenizer = {
         "version": "1.0",
-        "added_tokens": [
-            {
-                "id": index,
-                "content": token,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for index, token in enumerate(SPECIALS)
-        ],
+        "added_tokens": [{"id": index, "content": token} | flags for token, index in marks.items()],
         "normalizer": {
             "type": "Sequence",
             "normalizers": [
@@ -129,12 +132,5 @@ def complete(config: LlavaConfig, folder: Path, seed: int = 0) -> Path:
         "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "vocab": vocabulary, "merges": []},
     }
     settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True, "legacy": True}
-    side = config.vision.image_size
-    pictures = {"do_pad": True, "size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
-    for name, content in (
-        ("tokenizer.json", tokenizer),
-        ("tokenizer_config.json", settings),
-        ("preprocessor_config.json", pictures),
-    ):
+    for name, content in (("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    return folder
