@@ -171,7 +171,7 @@ TEMPLATES: dict[str, Template] = {
         examples=(),
     ),
     # "simple": the ScienceQA checkpoint. The original's test wrote no "Assistant:" and the model said it by itself, as
-    # its labels had taught it; with the tag the answer is the same (and `open_answer=False` leaves the tag out).
+    # its labels had taught it; a chat writes it (`open_answer=False` does not).
     "sqa": replace(
         _V0,
         name="sqa",
