@@ -64,10 +64,11 @@ class ModelCard:
         dtype: "float32", "bfloat16", …
         kernel: which linear kernel its layers got ("packed-bf16", "int8", "plain", …).
         context_length: how many tokens it can hold.
-        picture_tokens: what one picture costs.
+        picture_tokens: what one picture costs; with `tiles` the least.
         parameters: how many numbers it has.
         memory_bytes: what its weights take in memory.
         embedded: whether it is the tiny model that comes with the package.
+        tiles: whether it sees large pictures in tiles, so that what one costs depends on its size.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ModelCard:
     parameters: int
     memory_bytes: int
     embedded: bool = False
+    tiles: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from llava_engine.decoding.batch import generate_batch
 from llava_engine.decoding.cache import FeatureCache, Identity, KeyValueCache
 from llava_engine.decoding.stream import AnswerText, CancelledError, generate
 from llava_engine.errors import ContextOverflowError, ConversationError
+from llava_engine.model.tiles import picture_tokens
 from llava_engine.pictures.opening import Picture
 
 BATCH_SIZE = 16
@@ -62,6 +63,7 @@ class Engine:
             kernel=loaded.kernel.label,
             context_length=config.language.max_position_embeddings,
             picture_tokens=config.picture_tokens,
+            tiles=config.tiles is not None,
             parameters=loaded.parameters,
             memory_bytes=loaded.memory_bytes,
             embedded=embedded,
@@ -208,7 +210,7 @@ class Engine:
 
     def _assemble(self, conversation: Conversation) -> tuple[Prompt, str]:
         parts = spans(conversation, self._template)
-        lengths = [self._config.picture_tokens] * len(conversation.pictures)
+        lengths = [picture_tokens(self._config, _height_width(picture)) for picture in conversation.pictures]
         return assemble(parts, self._tokenizer, lengths, self._config.image_token_id), prompt_text(parts)
 
     def _prompt(self, conversation: Conversation) -> tuple[Prompt, str]:
@@ -239,6 +241,7 @@ class Engine:
         ids = torch.tensor([prompt.ids[start:]], device=self._device)
         x = self._model.embed(ids, None)
         slots = [slot for slot in prompt.slots if slot.start + slot.length > start]
+        self._features.make_room(sum(slot.length for slot in slots))
         self._see([pictures[slot.picture] for slot in slots])
         for slot in slots:
             features = self._features.get(pictures[slot.picture].sha256)
@@ -250,11 +253,10 @@ class Engine:
 
     def _see(self, pictures: Sequence[Picture]) -> None:
         """Run the tower on those pictures that it has not seen lately."""
-        self._features.make_room(len({picture.sha256 for picture in pictures}))
         new = {picture.sha256: picture for picture in pictures if self._features.get(picture.sha256) is None}
         for sha256, picture in new.items():
-            pixels = torch.from_numpy(self._preprocessing.pixels(picture))[None].to(self._device)
-            self._features.put(sha256, self._model.encode_pictures(pixels)[0])
+            views = torch.from_numpy(self._preprocessing.views(picture)).to(self._device)
+            self._features.put(sha256, self._model.picture_features(views, _height_width(picture)))
 
     def _reply(
         self, answer: AnswerText, prompt: Prompt, written: str, cached: int, start: float, first_token: float
@@ -277,3 +279,7 @@ class Engine:
 
     def _empty_cache(self) -> KeyValueCache:
         return KeyValueCache(self._config.language, device=self._device, dtype=self._cache_dtype)
+
+
+def _height_width(picture: Picture) -> tuple[int, int]:
+    return picture.size[1], picture.size[0]

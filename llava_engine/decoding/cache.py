@@ -97,9 +97,12 @@ def common_prefix(first: Sequence[Identity], second: Sequence[Identity]) -> int:
 
 
 class FeatureCache:
-    """Projected features of pictures by their content hash, the least recently used forgotten first."""
+    """Projected features of pictures by their content hash, the least recently used forgotten first.
 
-    def __init__(self, capacity: int = 32) -> None:
+    It is full by tokens, for a picture in tiles has several times those of another.
+    """
+
+    def __init__(self, capacity: int = 32 * 576) -> None:
         self._features: OrderedDict[str, Tensor] = OrderedDict()
         self._capacity = capacity
 
@@ -110,13 +113,13 @@ class FeatureCache:
             self._features.move_to_end(sha256)
         return features
 
-    def make_room(self, count: int) -> None:
-        """Hold at least this many from now on, so that all pictures of one prompt stay while it is read."""
-        self._capacity = max(self._capacity, count)
+    def make_room(self, tokens: int) -> None:
+        """Hold at least so many from now on, so that all pictures of one prompt stay while it is read."""
+        self._capacity = max(self._capacity, tokens)
 
     def put(self, sha256: str, features: Tensor) -> None:
         """Keep a picture's features."""
         self._features[sha256] = features
         self._features.move_to_end(sha256)
-        while len(self._features) > self._capacity:
+        while sum(map(len, self._features.values())) > self._capacity:
             self._features.popitem(last=False)

@@ -169,7 +169,7 @@ class ChatView(Screen[None]):
             return
         self._shown = now
         self.query_one(Status).facts = facts
-        tokens = facts.card.picture_tokens if facts.card else None
+        tokens = facts.card.picture_tokens if facts.card and not facts.card.tiles else None
         await self.prompt.chips.show(tray.opening, tray.ready, tokens, self.desk.graphics)
         self.transcript.wait(self._waits_for(facts))
         self._show_title()
