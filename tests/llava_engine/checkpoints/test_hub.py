@@ -35,6 +35,23 @@ from tests.fakes.fake_hub import COMMIT, FakeHub, another_range, cut_after, git_
 ID = "someone/a-model"
 WEIGHTS = bytes(range(256)) * 400
 CONFIG = b'{"model_type": "llava"}'
+SHARDS = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
+ODD_IDS = [
+    "..",
+    "../x",
+    "a/..",
+    "/etc/passwd",
+    "a",
+    "a/b/c",
+    "a/b c",
+    "a/b\n",
+    "a/",
+    "a--b/c",
+    "a/.b",
+    "a/b.",
+    "~/x",
+    "",
+]
 
 
 @pytest.fixture
@@ -83,9 +100,11 @@ class TestFetching:
         repository = hub.cache / "models--someone--a-model"
         assert folder == repository / "snapshots" / COMMIT
         assert (repository / "refs" / "main").read_text() == COMMIT
-        assert os.readlink(folder / "config.json") == f"../../blobs/{git_sha1(CONFIG)}"
-        assert os.readlink(folder / "model.safetensors") == f"../../blobs/{hashlib.sha256(WEIGHTS).hexdigest()}"
-        assert set(blobs(hub)) == {git_sha1(CONFIG), hashlib.sha256(WEIGHTS).hexdigest()}
+        names = {"config.json": git_sha1(CONFIG), "model.safetensors": hashlib.sha256(WEIGHTS).hexdigest()}
+        assert {file.name: str(file.readlink()) for file in folder.iterdir()} == {
+            file: f"../../blobs/{blob}" for file, blob in names.items()
+        }
+        assert set(blobs(hub)) == set(names.values())
 
     def test_what_is_here_is_not_fetched_again(self, hub: Hub, server: FakeHub) -> None:
         get(hub)
@@ -418,7 +437,7 @@ class TestIds:
     @given(st.text(max_size=40))
     def test_a_name_that_is_inside_stays_inside(self, name: str) -> None:
         if is_inside(name):
-            assert os.path.normpath(os.path.join("/a/b", name)).startswith("/a/b/")
+            assert os.path.normpath(f"/a/b/{name}").startswith("/a/b/")
 
 
 class TestCache:
@@ -449,7 +468,10 @@ class TestCache:
         assert done == [str(folder), str(folder / "config.json"), "['config.json', 'model.safetensors']"]
 
     def test_we_find_what_the_official_library_fetched(self, server: FakeHub, env: dict[str, str], hub: Hub) -> None:
-        code = "import huggingface_hub as h; print(h.snapshot_download('someone/a-model', allow_patterns=['*.json', '*.safetensors']))"
+        code = (
+            "import huggingface_hub as h; patterns = ['*.json', '*.safetensors'];"
+            "print(h.snapshot_download('someone/a-model', allow_patterns=patterns))"
+        )
         done = _official(code, env | {"HF_ENDPOINT": server.url, "HF_HUB_DISABLE_XET": "1"})
         assert find_in_cache(ID, env=env) == Path(done[0])
         server.requests.clear()
