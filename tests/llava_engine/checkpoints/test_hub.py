@@ -368,13 +368,8 @@ class TestChoice:
                 ["config.json", "model.safetensors"],
             ),
             (
-                ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
-                + ["pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"],
-                [
-                    "model-00001-of-00002.safetensors",
-                    "model-00002-of-00002.safetensors",
-                    "model.safetensors.index.json",
-                ],
+                [*SHARDS, "pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"],
+                SHARDS,
             ),
             (
                 ["config.json", "pytorch_model.bin", "training_args.bin", "tokenizer.model", "configuration_llava.py"],
