@@ -4,6 +4,13 @@ Each error is one cause and one remedy, both a plain sentence without a full pat
 them and exits 1; the app shows them as a notice. Anything that is not a `LlavaError` is a bug and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llava_engine.plan import Plan
+
 
 class LlavaError(Exception):
     """A user's error.
@@ -29,6 +36,26 @@ class ModelError(LlavaError):
 
 class DeviceError(LlavaError):
     """A device, dtype or quantization that this machine does not have."""
+
+
+class OutOfMemoryError(DeviceError):
+    """A model, or a step of it, that needs more memory than there is.
+
+    Args:
+        cause, remedy: as for every error.
+        plan: what the model takes and where, to be shown beside it.
+    """
+
+    def __init__(self, cause: str, remedy: str, plan: Plan) -> None:
+        super().__init__(cause, remedy)
+        self.plan = plan
+
+
+class LoadCancelledError(LlavaError):
+    """Loading was cancelled; everything that was loaded until then is freed."""
+
+    def __init__(self) -> None:
+        super().__init__("Loading was cancelled.")
 
 
 class ContextOverflowError(LlavaError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from llava_engine.errors import ModelError
+
+# How much of one file may stay mapped into memory after it was read.
+MAPPED_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class TensorFiles:
         """Look at the model's weight files in a folder, or at these."""
         self.folder = folder
         self._opened: dict[Path, Any] = {}
+        self._read: Counter[Path] = Counter()
         self.tensors: dict[str, StoredTensor] = {}
         for file in weight_files(folder) if files is None else files:
             for name, shape, dtype in self._shapes(file):
@@ -64,9 +69,12 @@ class TensorFiles:
         """One tensor, as stored."""
         file = self.tensors[name].file
         opened = self._open(file)
-        if isinstance(opened, Mapping):
-            return opened[name]  # type: ignore[no-any-return]
-        return opened.get_tensor(name)  # type: ignore[no-any-return]
+        tensor: Tensor = opened[name] if isinstance(opened, Mapping) else opened.get_tensor(name)
+        self._read[file] += tensor.nbytes
+        if self._read[file] > MAPPED_BYTES:
+            # Pages of a mapped file count as this process's memory until the mapping goes: begin a new one next time.
+            del self._opened[file], self._read[file]
+        return tensor
 
     def _shapes(self, file: Path) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
         opened = self._open(file)

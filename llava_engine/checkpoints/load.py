@@ -1,37 +1,34 @@
-"""A checkpoint folder -> a `LlavaModel`, tensor by tensor, strictly: what is missing, unexpected or misshapen is named.
+"""A model's config and tensors -> a `LlavaModel`, strictly: what is missing, unexpected or misshapen is named.
 
-`load_for_inference` builds each linear layer in its final kernel as its weight is read, so that memory peaks at the
-final size plus one layer; `load_trainable` gives plain float32 parameters. Knows no tokenizer and no pictures.
+`load_for_inference` plans first, and then builds each linear layer in its final kernel on its device as its weight is
+read, so that memory peaks at the final size plus one layer; `load_trainable` gives plain float32 parameters. Knows no
+tokenizer and no pictures.
 """
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from llava_engine.checkpoints import keys
 from llava_engine.checkpoints.files import TensorSource
-from llava_engine.contract import LoadProgress
-from llava_engine.errors import DeviceError, ModelError
+from llava_engine.contract import LoadProgress, never
+from llava_engine.errors import LoadCancelledError, ModelError
 from llava_engine.model.config import LlavaConfig
-from llava_engine.model.linear import (
-    SMALL_MODEL_PARAMETERS,
-    KernelChoice,
-    KernelName,
-    choose_kernel,
-    has_fast_bfloat16,
-    make_linear,
-)
+from llava_engine.model.linear import KernelChoice, KernelName, choose_kernel, make_linear
 from llava_engine.model.llava import LlavaModel
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from llava_engine.model.out_of_memory import clear_out_of_memory, does_not_fit
+from llava_engine.model.placement import DTYPES, move_between_places, plan, side_dtype
+from llava_engine.model.skeleton import skeleton
+from llava_engine.plan import Plan
 
 Progress = Callable[[LoadProgress], None]
+
+LAYERS = "language_model.layers."
 
 
 @dataclass(frozen=True)
@@ -40,14 +37,16 @@ class LoadedModel:
 
     Attributes:
         model: in eval mode, without gradients.
-        device: where it is.
+        plan: what is where.
+        device: where its inputs go: the first place of the plan.
         dtype: of the linear layers' weights.
-        kernel: of the language model's layers.
+        kernel: of the language model's layers (those of the first place).
         parameters: how many numbers it has.
         memory_bytes: what they take.
     """
 
     model: LlavaModel
+    plan: Plan
     device: torch.device
     dtype: torch.dtype
     kernel: KernelChoice
@@ -62,72 +61,134 @@ def load_for_inference(
     device: str = "auto",
     dtype: str = "auto",
     quantize: str = "none",
+    max_memory: str | None = None,
+    devices: str | None = None,
+    context: int | None = None,
     on_progress: Progress | None = None,
+    cancelled: Callable[[], bool] = never,
 ) -> LoadedModel:
     """Load a model to chat with.
 
     Args:
         config: the model's shape.
         tensors: its weights by canonical names: both as an opened checkpoint has them.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto", "float32", "bfloat16", "float16". On a CPU it is the dtype of the linear layers and embeddings;
-            the residual stream, norms and the key/value cache are float32.
-        quantize: "none" or "int8" (the language model's layers; tower, projector and head stay in float).
-        on_progress: called with bytes done and bytes in all.
+        device, dtype, quantize, max_memory, devices, context: see `plan`.
+        on_progress: called with bytes read and bytes in all.
+        cancelled: asked before each tensor.
 
     Raises:
         ModelError: the folder's files are broken or do not hold this model.
-        DeviceError: this machine lacks the device, dtype or kernel.
+        DeviceError: this machine lacks the device or dtype.
+        OutOfMemoryError: it does not fit, by the plan before anything is read, or in fact.
+        LoadCancelledError: it was cancelled; nothing is left in memory.
     """
-    if quantize not in ("none", "int8"):
-        raise DeviceError(f"There is no quantization {quantize!r}.", "Known: none, int8.")
-    place = _device(device)
-    model = _skeleton(config)
-    stored = match(model, config, tensors)
+    stored = match(skeleton(config), config, tensors)
+    kept_as = tensors.tensors[stored["language_model.embed_tokens.weight"][0]].dtype
+    planned = plan(
+        config, kept_as, device=device, dtype=dtype, quantize=quantize, max_memory=max_memory, devices=devices,
+        context=context,
+    )  # fmt: skip
+    if not planned.fits:
+        raise does_not_fit(planned)
+    return load_planned(config, tensors, planned, on_progress=on_progress, cancelled=cancelled)
+
+
+def load_planned(
+    config: LlavaConfig,
+    tensors: TensorSource,
+    planned: Plan,
+    *,
+    on_progress: Progress | None = None,
+    cancelled: Callable[[], bool] = never,
+) -> LoadedModel:
+    """`load_for_inference` by a plan that was made before."""
+    model = skeleton(config)
+    devices = [torch.device(place.device) for place in planned.places]
+    dtype = DTYPES[planned.dtype]
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    weight_dtype = _dtype(
-        dtype, place, tensors.tensors[stored["language_model.embed_tokens.weight"][0]].dtype, parameters
-    )
-    kernel = choose_kernel(place, weight_dtype, quantize, parameters)
+    kinds = {device.type: device for device in devices}
+    kernels = {kind: choose_kernel(device, dtype, planned.quantize, parameters) for kind, device in kinds.items()}
     # The head and the tower are never quantized; they get the best float kernel.
-    beside = kernel if quantize == "none" else choose_kernel(place, weight_dtype, "none", parameters)
-    other_dtype = torch.float32 if place.type == "cpu" else weight_dtype
+    floats = kernels
+    if planned.quantize != "none":
+        floats = {kind: choose_kernel(device, dtype, "none", parameters) for kind, device in kinds.items()}
+    with clear_out_of_memory("loading the model", planned):
+        try:
+            _fill(model, config, tensors, planned, kernels, floats, on_progress or (lambda progress: None), cancelled)
+        except LoadCancelledError as error:
+            traceback.clear_frames(error.__traceback__)  # they would hold what was loaded
+            raise
+    model.eval().requires_grad_(False)
+    layers = model.language_model.layers
+    move_between_places(list(layers), [devices[planned.place_of_layer(index)] for index in range(len(layers))])
+    kernel = kernels[devices[0].type]
+    return LoadedModel(model, planned, devices[0], dtype, kernel, parameters, planned.weights)
 
-    total = sum(parameter.numel() for parameter in model.parameters()) * weight_dtype.itemsize
-    done = memory = 0
 
-    def fetch(name: str, to: torch.dtype) -> Tensor:
+def _fill(
+    model: LlavaModel,
+    config: LlavaConfig,
+    tensors: TensorSource,
+    planned: Plan,
+    kernels: dict[str, KernelChoice],
+    floats: dict[str, KernelChoice],
+    on_progress: Progress,
+    cancelled: Callable[[], bool],
+) -> None:
+    """Give every module of a skeleton its weights, in their final form."""
+    stored = match(model, config, tensors)
+    devices = [torch.device(place.device) for place in planned.places]
+    dtype = DTYPES[planned.dtype]
+    other_dtype = side_dtype(devices, dtype)
+    total = sum(_bytes(tensors, source) for sources in stored.values() for source in sources)
+    done = 0
+
+    def fetch(name: str, like: Tensor, to: torch.dtype, device: torch.device) -> Tensor:
+        """One parameter, in memory of its own: what a file maps must not stay."""
         nonlocal done
-        parts = [tensors.read(source) for source in stored[name]]
-        tensor = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(device=place, dtype=to)
-        done += tensor.numel() * weight_dtype.itemsize
-        if on_progress:
-            on_progress(LoadProgress("reading weights", min(done, total), total))
+        tensor = torch.empty(like.shape, dtype=to, device=device)
+        start = 0
+        for source in stored[name]:
+            if cancelled():
+                raise LoadCancelledError
+            rows = tensors.tensors[source].shape[0] if len(stored[name]) > 1 else len(tensor)
+            tensor[start : start + rows].copy_(tensors.read(source).view(tensor[start : start + rows].shape))
+            start += rows
+            done += _bytes(tensors, source)
+            on_progress(LoadProgress("reading weights", done, total))
         return tensor
 
     for name, module in list(model.named_modules()):
+        inside = name.startswith(LAYERS)
+        device = devices[_place_of(name, planned)]
         if isinstance(module, nn.Linear):
-            inside = name.startswith("language_model.layers.")
-            chosen: KernelName = kernel.name if inside else beside.name
-            weight = fetch(f"{name}.weight", weight_dtype)
-            bias = None if module.bias is None else fetch(f"{name}.bias", weight_dtype)
-            memory += weight.numel() * (1 if chosen == "int8" else weight_dtype.itemsize)
-            model.set_submodule(name, make_linear(weight, bias, chosen))
+            kernel: KernelName = (kernels if inside else floats)[device.type].name
+            weight = fetch(f"{name}.weight", module.weight, dtype, device)
+            bias = None if module.bias is None else fetch(f"{name}.bias", module.bias, dtype, device)
+            model.set_submodule(name, make_linear(weight, bias, kernel))
             continue
-        for key, _ in list(module.named_parameters(recurse=False)):
-            full = f"{name}.{key}" if name else key
-            tensor = fetch(full, weight_dtype if isinstance(module, nn.Embedding) else other_dtype)
-            memory += tensor.numel() * tensor.itemsize
+        for key, parameter in list(module.named_parameters(recurse=False)):
+            wanted = dtype if isinstance(module, nn.Embedding) else other_dtype
+            tensor = fetch(f"{name}.{key}" if name else key, parameter, wanted, device)
             setattr(module, key, nn.Parameter(tensor, requires_grad=False))
-    if on_progress:
-        on_progress(LoadProgress("reading weights", total, total))
-    model.eval().requires_grad_(False)
-    return LoadedModel(model, place, weight_dtype, kernel, parameters, memory)
+
+
+def _place_of(name: str, planned: Plan) -> int:
+    """Which place holds a module: layers as planned, before them all goes to the first, after them to the last."""
+    if name.startswith(LAYERS):
+        return planned.place_of_layer(int(name.split(".")[2]))
+    first = not name.startswith("language_model") or name.startswith("language_model.embed_tokens")
+    return 0 if first else len(planned.places) - 1
+
+
+def _bytes(tensors: TensorSource, name: str) -> int:
+    stored = tensors.tensors[name]
+    return torch.Size(stored.shape).numel() * stored.dtype.itemsize
 
 
 def load_trainable(config: LlavaConfig, tensors: TensorSource) -> LlavaModel:
     """Load a model to train: plain float32 parameters on the CPU. Raises `ModelError` as `load_for_inference` does."""
-    model = _skeleton(config)
+    model = skeleton(config)
     stored = match(model, config, tensors)
     model.to_empty(device="cpu")
     if config.language.tie_word_embeddings:
@@ -187,56 +248,3 @@ def _by(shape: tuple[int, ...]) -> str:
 def _parameters(model: LlavaModel) -> Iterator[tuple[str, nn.Parameter]]:
     """All parameters; a tied head too, under its own name."""
     return model.named_parameters(remove_duplicate=False)
-
-
-class _NothingDrawn(TorchFunctionMode):
-    """torch.nn.init does nothing: all weights will be read, and `normal_` on meta imports torch's compiler (1 s)."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        named = kwargs or {}
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return args[0] if args else named["tensor"]
-        return func(*args, **named)
-
-
-def _skeleton(config: LlavaConfig) -> LlavaModel:
-    """The model without memory: shapes only. A head that is tied in training is a matrix of its own for inference."""
-    try:
-        with torch.device("meta"), _NothingDrawn():
-            return LlavaModel(config)
-    except (RuntimeError, ValueError, ZeroDivisionError, TypeError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"config.json describes a model that can not be built: {first}") from None
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda:0")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise DeviceError(f"There is no device {name!r}.", "Known: auto, cpu, cuda, cuda:N, mps.") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise DeviceError(f"This machine has no {name}.", "Use the cpu, or install a CUDA build of torch.")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("This machine has no mps.", "Use the cpu.")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise DeviceError(f"The device {name!r} is not supported.", "Known: auto, cpu, cuda, cuda:N, mps.")
-    return device
-
-
-def _dtype(name: str, device: torch.device, stored: torch.dtype, parameters: int) -> torch.dtype:
-    if name != "auto":
-        if name not in DTYPES:
-            raise DeviceError(f"There is no dtype {name!r}.", f"Known: auto, {', '.join(DTYPES)}.")
-        return DTYPES[name]
-    if device.type != "cpu":
-        return stored if stored in (torch.float16, torch.bfloat16) else torch.float32
-    if parameters < SMALL_MODEL_PARAMETERS or not has_fast_bfloat16():
-        return torch.float32
-    # float16 has no fast products on a CPU; bfloat16 has, and holds every float16 weight to 3 digits.
-    return torch.bfloat16 if stored in (torch.float16, torch.bfloat16) else torch.float32

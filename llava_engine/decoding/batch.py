@@ -11,6 +11,7 @@ from llava_engine.contract import Sampling
 from llava_engine.decoding.cache import KeyValueCache
 from llava_engine.decoding.sampling import generator_for, sample
 from llava_engine.model.llava import LlavaModel
+from llava_engine.model.placement import layer_devices
 
 
 @torch.inference_mode()
@@ -45,7 +46,8 @@ def generate_batch(
     # Padding looks at itself: a row that may look at nothing would be all NaN, and NaN spreads through zero weights.
     mask = mask | torch.eye(longest, dtype=torch.bool, device=device)
 
-    cache = KeyValueCache(model.config.language, batch=batch, device=device, dtype=cache_dtype)
+    devices = layer_devices(model.language_model.layers)
+    cache = KeyValueCache(model.config.language, batch=batch, device=devices, dtype=cache_dtype)
     hidden = model.language_model(embeddings, positions, mask=mask, cache=cache.layers)
     logits = model.language_model.logits(hidden[:, -1])  # (B, vocab)
     chances = [generator_for(sampling) for _ in prompts]

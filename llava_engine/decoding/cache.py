@@ -19,6 +19,9 @@ Identity = int | tuple[str, int]
 
 _BLOCK = 256
 
+# Kept of pictures for later turns: 32 of LLaVA 1.5's. The plan of a model's memory counts on it.
+KEPT_PICTURE_TOKENS = 32 * 576
+
 
 class KeyValueCache:
     """Keys and values of a batch of prompts, a layer each, in memory that grows by blocks.
@@ -31,12 +34,19 @@ class KeyValueCache:
     """
 
     def __init__(
-        self, config: LanguageConfig | MptConfig, *, batch: int = 1, device: torch.device, dtype: torch.dtype
+        self,
+        config: LanguageConfig | MptConfig,
+        *,
+        batch: int = 1,
+        device: torch.device | Sequence[torch.device],
+        dtype: torch.dtype,
     ) -> None:
+        """Make it empty, on one device or with a device for each layer."""
+        count = config.num_hidden_layers
         self.held: list[Identity] = []
         self.layers = [
-            _LayerCache(batch, config.num_key_value_heads, config.head_dim, device, dtype)
-            for _ in range(config.num_hidden_layers)
+            _LayerCache(batch, config.num_key_value_heads, config.head_dim, config.max_position_embeddings, one, dtype)
+            for one in ([device] * count if isinstance(device, torch.device) else device)
         ]
 
     @property
@@ -62,7 +72,10 @@ class KeyValueCache:
 
 
 class _LayerCache:
-    def __init__(self, batch: int, heads: int, dim: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, batch: int, heads: int, dim: int, usual_limit: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.usual_limit = usual_limit
         self.keys = torch.empty(batch, heads, dim, 0, device=device, dtype=dtype)
         self.values = torch.empty(batch, heads, 0, dim, device=device, dtype=dtype)
         self.length = 0
@@ -79,7 +92,7 @@ class _LayerCache:
 
     def _grow(self, needed: int) -> None:
         # By half again and whole blocks: few copies on the way to a long context, little left unused in a short one.
-        capacity = -(-max(needed, self.keys.shape[3] * 3 // 2) // _BLOCK) * _BLOCK
+        capacity = -(-max(needed, min(self.keys.shape[3] * 3 // 2, self.usual_limit)) // _BLOCK) * _BLOCK
         batch, heads, dim, _ = self.keys.shape
         keys = self.keys.new_empty(batch, heads, dim, capacity)
         values = self.values.new_empty(batch, heads, capacity, dim)
@@ -102,7 +115,7 @@ class FeatureCache:
     It is full by tokens, for a picture in tiles has several times those of another.
     """
 
-    def __init__(self, capacity: int = 32 * 576) -> None:
+    def __init__(self, capacity: int = KEPT_PICTURE_TOKENS) -> None:
         self._features: OrderedDict[str, Tensor] = OrderedDict()
         self._capacity = capacity
 

@@ -57,7 +57,7 @@ def prefill(
 @torch.inference_mode()
 def decode_step(model: LlavaModel, token: int, cache: KeyValueCache) -> Tensor:
     """Read one more token; (vocab_size,) logits after it."""
-    device = model.language_model.norm.weight.device
+    device = model.language_model.embed_tokens.weight.device  # the others move what they get
     position = torch.tensor([cache.length], device=device)
     x = model.language_model.embed(torch.tensor([[token]], device=device))
     hidden = model.language_model(x, position, cache=cache.layers)

@@ -7,13 +7,14 @@ a model that is spread over devices run: activations follow the layers. Must not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from llava_engine.decoding.cache import KEPT_PICTURE_TOKENS
 from llava_engine.errors import DeviceError
 from llava_engine.model.config import LlavaConfig
 from llava_engine.model.free_memory import limit_for, parse_max_memory
@@ -22,10 +23,6 @@ from llava_engine.model.skeleton import skeleton
 from llava_engine.plan import Part, Place, Plan, Remedy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-# Picture features that are kept for later turns may take this much (decoding/cache.py), but one picture always fits.
-FEATURE_BYTES = 2**28
-KEPT_PICTURES = 32
 
 _CHUNK = 512  # positions that go through the layers at once (decoding/stream.py)
 _SLACK = 2**28  # what torch, its threads and its allocator take beside what can be counted
@@ -139,6 +136,11 @@ def choose_dtype(name: str, devices: Sequence[torch.device], stored: torch.dtype
 def side_dtype(devices: Sequence[torch.device], weight_dtype: torch.dtype) -> torch.dtype:
     """The dtype of norms, residual stream and key/value cache: float32 as soon as a CPU is among the devices."""
     return torch.float32 if any(device.type == "cpu" for device in devices) else weight_dtype
+
+
+def layer_devices(layers: Iterable[nn.Module]) -> list[torch.device]:
+    """Where each layer is."""
+    return [next(layer.parameters()).device for layer in layers]
 
 
 def move_between_places(layers: Sequence[nn.Module], devices: Sequence[torch.device]) -> None:
@@ -258,10 +260,10 @@ def _sizes(
     language = config.language
     tiles = max((high * wide for high, wide in config.tiles.pinpoints), default=0) if config.tiles else 0
     tokens = config.picture_tokens * (1 + tiles // config.vision.image_size**2)
-    one = tokens * language.hidden_size * side.itemsize
+    features = max(tokens, KEPT_PICTURE_TOKENS) * language.hidden_size * side.itemsize
     cache = 2 * language.num_key_value_heads * language.head_dim * context * side.itemsize
     return _Sizes(
-        tower, projector, embeddings, tuple(layers), head, cache, max(one, min(KEPT_PICTURES * one, FEATURE_BYTES)),
+        tower, projector, embeddings, tuple(layers), head, cache, features,
         _step(model, config, dtype, context),
     )  # fmt: skip
 
