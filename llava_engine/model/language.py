@@ -194,7 +194,9 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tens
         return (weights @ values).reshape(batch, heads, 1, dim)
     if mask is None and size != count:
         mask = torch.ones(count, size, dtype=torch.bool, device=q.device).tril(size - count)
+    # A CPU's fused attention wants each key's numbers side by side: the copy is small beside the scores it saves.
+    keys = keys.transpose(-1, -2).contiguous()
     attended: Tensor = F.scaled_dot_product_attention(
-        q, keys.transpose(-1, -2), values, attn_mask=mask, is_causal=mask is None, enable_gqa=heads != kv_heads
+        q, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=heads != kv_heads
     )
     return attended

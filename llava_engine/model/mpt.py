@@ -45,18 +45,16 @@ class MptModel(nn.Module):
         Args:
             x: (B, T, hidden_size) embeddings.
             positions: not needed; the tokens of a row are taken to follow one another, the T being the last of the S.
-            mask: (B or 1, 1, T, S) bool, true where a query may look, never ahead; None is causal.
+            mask: (B or 1, 1, T, S) bool, true where a query may look, never ahead; None is everywhere behind.
             cache: one `LayerCache` a layer; S then counts what it holds, these T included.
 
         Returns:
             (B, T, hidden_size).
         """
         count = x.shape[1]
-        size = count + (cache[0].length if cache else 0)
-        bias = self.bias(count, size, x.device)
-        if mask is None and count > 1:
-            ahead = torch.ones(count, size, dtype=torch.bool, device=x.device).triu(size - count + 1)
-            bias = bias.masked_fill(ahead, float("-inf"))
+        bias = self.bias(count, count + (cache[0].length if cache else 0), x.device)
+        if count > 1:
+            bias = bias.to(x.dtype)  # which fused attention wants; once for all layers
         for index, layer in enumerate(self.layers):
             x = layer(x, bias, mask=mask, cache=cache[index] if cache else None)
         return self.norm(x)  # type: ignore[no-any-return]
@@ -66,12 +64,13 @@ class MptModel(nn.Module):
         return self.lm_head(hidden).float()  # type: ignore[no-any-return]
 
     def bias(self, count: int, size: int, device: torch.device) -> Tensor:
-        """What ALiBi adds to the scores of the last `count` of `size` tokens, float32 (1, heads, count, size)."""
+        """What the scores of the last `count` of `size` tokens get: (1, heads, count, size), float32, -inf ahead."""
         # From each query, not from the last one as the original: the bias of near keys is small, so half precision
         # rounds it finely. Softmax does not feel the difference, a constant for each query.
         keys = torch.arange(size, dtype=torch.float32, device=device)
+        distance = keys - keys[size - count :].unsqueeze(-1)  # (T, S), 0 for itself
         slopes = torch.tensor(alibi_slopes(self.config.num_attention_heads, self.config.alibi_bias_max), device=device)
-        return slopes.view(1, -1, 1, 1) * (keys - keys[size - count :].unsqueeze(-1))
+        return slopes.view(1, -1, 1, 1) * distance.masked_fill(distance > 0, float("-inf"))
 
 
 class MptLayer(nn.Module):
@@ -140,8 +139,8 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, mask: Tensor |
         q: (B, heads, T, d).
         keys: (B, heads, d, S): transposed, so that one new token's scores are one fast product.
         values: (B, heads, S, d).
-        bias: (1, heads, T, S), float32, added to the scores.
-        mask: (B or 1, 1, T, S) bool, true where a query may look, or None when the bias alone decides.
+        bias: (1, heads, T, S), added to the scores; -inf where no query may look.
+        mask: (B or 1, 1, T, S) bool, false where a query may not look either, or None.
 
     Returns:
         (B, heads, T, d).
@@ -160,5 +159,7 @@ def attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, mask: Tensor |
         return torch.cat([attend(*row[:3], bias, row[3]) for row in rows])
     if mask is not None:
         bias = bias.masked_fill(~mask, float("-inf"))
-    attended: Tensor = F.scaled_dot_product_attention(q, keys.transpose(-1, -2), values, attn_mask=bias.to(q.dtype))
+    # A CPU's fused attention wants each key's numbers side by side: the copy is small beside the scores it saves.
+    keys = keys.transpose(-1, -2).contiguous()
+    attended: Tensor = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias.to(q.dtype))
     return attended
