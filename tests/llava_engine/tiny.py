@@ -14,7 +14,7 @@ from llava_engine.checkpoints.files import TensorFiles, TensorSource, read_json
 from llava_engine.checkpoints.hf_config import from_hf
 from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.checkpoints.views import View, canonical_names
-from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
+from llava_engine.model.config import LanguageConfig, LlavaConfig, TilesConfig, VisionConfig
 from llava_engine.model.llava import LlavaModel
 
 IMAGE_TOKEN = 3
@@ -43,6 +43,9 @@ TINY = LlavaConfig(
     image_token_id=IMAGE_TOKEN,
 )
 
+# Not symmetric, so that a height taken for a width shows.
+TILED = replace(TINY, tiles=TilesConfig(((56, 112), (112, 56), (112, 112), (168, 56), (56, 224))))
+
 SHAPES = {
     "grouped heads": TINY,
     "tied head, last layer, gelu": replace(
@@ -68,10 +71,11 @@ def random_model(config: LlavaConfig, seed: int = 0) -> LlavaModel:
 
 
 def oracle(folder: Path) -> Any:
-    """transformers' `LlavaForConditionalGeneration` from a folder, with nothing missing and nothing left over."""
-    from transformers import LlavaForConditionalGeneration
+    """transformers' LLaVA or LLaVA-NeXT from a folder, with nothing missing and nothing left over."""
+    from transformers import AutoModelForImageTextToText
 
-    model, info = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    loader: Any = AutoModelForImageTextToText
+    model, info = loader.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"], info
     return model.eval()
 
@@ -94,7 +98,13 @@ def complete(config: LlavaConfig, folder: Path, seed: int = 0) -> Path:
     saved(config, folder, seed)
     tokenizer_files(folder, SPECIALS)
     side = config.vision.image_size
-    pictures = {"do_pad": True, "size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    pictures: dict[str, Any] = {
+        "do_pad": True,
+        "size": {"shortest_edge": side},
+        "crop_size": {"height": side, "width": side},
+    }
+    if config.tiles is not None:
+        pictures["image_grid_pinpoints"] = [list(pinpoint) for pinpoint in config.tiles.pinpoints]
     (folder / "preprocessor_config.json").write_text(json.dumps(pictures), encoding="utf-8")
     return folder
 
