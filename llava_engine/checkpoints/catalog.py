@@ -1,23 +1,30 @@
-"""A name -> the folder that it means: the embedded model, or a folder of the user's. Never a guess from the name."""
+"""What a user calls a model -> the folder that it means: the embedded model, a folder, a hub id that is in the cache.
+
+Never a guess from the name, and never the network.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+from llava_engine.checkpoints.hub_cache import cache_folder, find_in_cache, id_of_snapshot, is_id
 from llava_engine.errors import ModelError
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
+EMBEDDED_NAME = "llava-tiny (embedded)"
 
 
-def find(model: str | os.PathLike[str] | None) -> Path:
+def find(model: str | os.PathLike[str] | None, *, env: Mapping[str, str] = os.environ) -> Path:
     """The folder of a model.
 
     Args:
-        model: None for the embedded model, or a path (`~` is the home folder).
+        model: None for the embedded model, a path (`~` is the home folder), or a hub id `ORG/NAME` that was fetched
+            before. A folder of that name goes first.
 
     Raises:
-        ModelError: there is no such folder, or it is a file.
+        ModelError: there is no such folder, it is a file, or the hub cache does not have the id.
     """
     if model is None:
         return EMBEDDED
@@ -28,8 +35,23 @@ def find(model: str | os.PathLike[str] | None) -> Path:
         raise ModelError(
             f"{str(model)!r} is not a path.", "Give a folder that holds config.json and weights."
         ) from None
-    if not exists:
-        raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
-    if not is_folder:
+    if is_folder:
+        return folder.resolve()
+    if exists:
         raise ModelError(f"{folder} is a file, not a model folder.", "Give the folder that holds it.")
-    return folder.resolve()
+    if not is_id(str(model)):
+        raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
+    cached = find_in_cache(str(model), env=env)
+    if cached is None:
+        raise ModelError(
+            f"There is no folder {model}, and the hub cache has no whole model of that id.",
+            f"If it is on the hub, fetch it: llava models get {model}",
+        )
+    return cached.resolve()
+
+
+def name_of(folder: Path, *, env: Mapping[str, str] = os.environ) -> str:
+    """What a person calls the model in a folder that `find` gave: its hub id, or the folder's own name."""
+    if folder == EMBEDDED:
+        return EMBEDDED_NAME
+    return id_of_snapshot(folder, cache_folder(env)) or folder.name

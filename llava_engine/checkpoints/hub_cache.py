@@ -112,6 +112,14 @@ def find_in_cache(model_id: str, *, revision: str = "main", env: Mapping[str, st
     return snapshot if commit and is_whole(snapshot) else None
 
 
+def id_of_snapshot(folder: Path, cache: Path) -> str | None:
+    """The model that a folder is a snapshot of, if it is one in this cache."""
+    repository = folder.parent.parent
+    if folder.parent != repository / "snapshots" or repository.parent.resolve() != cache.resolve():
+        return None
+    return _id(repository)
+
+
 def is_whole(folder: Path) -> bool:
     """Whether a folder has a config, weights, and every shard that an index of it names."""
     try:
@@ -153,13 +161,17 @@ def stored_bytes(model_id: str, env: Mapping[str, str] = os.environ) -> int:
 
 def _snapshots(cache: Path) -> Iterator[CachedModel]:
     for repository in cache.glob("models--*--*"):
-        org, _, name = repository.name.removeprefix("models--").partition("--")
-        if not is_id(f"{org}/{name}"):
-            continue
-        for snapshot in repository.glob("snapshots/*"):
-            if COMMIT.fullmatch(snapshot.name) and is_whole(snapshot):
+        model_id = _id(repository)
+        for snapshot in repository.glob("snapshots/*") if model_id else ():
+            if model_id and COMMIT.fullmatch(snapshot.name) and is_whole(snapshot):
                 size = sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file())
-                yield CachedModel(f"{org}/{name}", snapshot.name, snapshot, size)
+                yield CachedModel(model_id, snapshot.name, snapshot, size)
+
+
+def _id(repository: Path) -> str | None:
+    """The id that a folder of the cache is for."""
+    org, _, name = repository.name.removeprefix("models--").partition("--")
+    return f"{org}/{name}" if is_id(f"{org}/{name}") else None
 
 
 def _read_ref(file: Path) -> str | None:
