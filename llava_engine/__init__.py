@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from llava_engine.contract import EngineLike, LoadProgress, ModelCard, Reply, Sampling, TokenCount
+from llava_engine.contract import EngineLike, LoadProgress, ModelCard, Reply, Sampling, TokenCount, never
 from llava_engine.conversation.messages import Conversation, Message
 from llava_engine.errors import (
     ContextOverflowError,
@@ -22,7 +22,9 @@ from llava_engine.errors import (
     DataError,
     DeviceError,
     LlavaError,
+    LoadCancelledError,
     ModelError,
+    OutOfMemoryError,
     PictureError,
     StorageError,
 )
@@ -42,10 +44,12 @@ __all__ = [
     "Engine",
     "EngineLike",
     "LlavaError",
+    "LoadCancelledError",
     "LoadProgress",
     "Message",
     "ModelCard",
     "ModelError",
+    "OutOfMemoryError",
     "Picture",
     "PictureError",
     "Reply",
@@ -70,7 +74,11 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     quantize: str = "none",
+    max_memory: str | None = None,
+    devices: str | None = None,
+    context: int | None = None,
     on_progress: Callable[[LoadProgress], None] | None = None,
+    cancelled: Callable[[], bool] = never,
 ) -> Engine:
     """Load a model.
 
@@ -78,12 +86,18 @@ def load(
         model: a folder in the Hugging Face LLaVA layout; None is the tiny model that comes with the package.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "auto", "float32", "bfloat16" or "float16".
-        quantize: "none" or "int8".
+        quantize: "none", "int8", "int4" or "nf4": the language model's layers; all else stays in float.
+        max_memory: "6GiB", or "cuda:0=20GiB,cpu=8GiB": what may be used, in place of what is free.
+        devices: spread the layers: "auto" for as many GPUs as it takes, "0,1" for these.
+        context: the most tokens that a conversation may have; the model's own length where None.
         on_progress: told what is being loaded and how far it is.
+        cancelled: asked often while loading; once it says yes, everything is freed.
 
     Raises:
         ModelError: the folder is missing, broken or of another kind.
-        DeviceError: this machine lacks the device, dtype or quantization.
+        DeviceError: this machine lacks the device or dtype.
+        OutOfMemoryError: the model does not fit; the error says what would.
+        LoadCancelledError: it was cancelled.
     """
     from llava_engine.checkpoints.catalog import find
 
@@ -92,7 +106,17 @@ def load(
         on_progress(LoadProgress("importing torch", 0, 0))
     from llava_engine.engine import Engine
 
-    return Engine.load(folder, device=device, dtype=dtype, quantize=quantize, on_progress=on_progress)
+    return Engine.load(
+        folder,
+        device=device,
+        dtype=dtype,
+        quantize=quantize,
+        max_memory=max_memory,
+        devices=devices,
+        context=context,
+        on_progress=on_progress,
+        cancelled=cancelled,
+    )
 
 
 def __getattr__(name: str) -> Any:

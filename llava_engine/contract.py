@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from llava_engine.conversation.messages import Conversation
+from llava_engine.plan import Plan
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -62,12 +63,14 @@ class ModelCard:
         template: the name of its conversation template.
         device: "cpu", "cuda:0", …
         dtype: "float32", "bfloat16", …
-        kernel: which linear kernel its layers got ("packed-bf16", "int8", "plain", …).
+        kernel: which linear kernel its layers got ("packed-bf16", "int8", "int4", "plain", …).
         context_length: how many tokens it can hold.
         picture_tokens: what one picture costs; with `tiles` the least.
         parameters: how many numbers it has.
         memory_bytes: what its weights take in memory.
         embedded: whether it is the tiny model that comes with the package.
+        plan: what is on which device; None where nobody planned.
+        about: what its folder turned out to be, one sentence a line: generation, layout, template and why, oddities.
         tiles: whether it sees large pictures in tiles, so that what one costs depends on its size.
     """
 
@@ -82,6 +85,8 @@ class ModelCard:
     parameters: int
     memory_bytes: int
     embedded: bool = False
+    plan: Plan | None = None
+    about: tuple[str, ...] = ()
     tiles: bool = False
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,9 @@ from llava_engine.conversation.tokenizer import Prompt, assemble
 from llava_engine.decoding.batch import generate_batch
 from llava_engine.decoding.cache import FeatureCache, Identity, KeyValueCache
 from llava_engine.decoding.stream import AnswerText, CancelledError, generate
-from llava_engine.errors import ContextOverflowError, ConversationError
+from llava_engine.errors import ContextOverflowError, ConversationError, OutOfMemoryError
+from llava_engine.model.out_of_memory import clear_out_of_memory
+from llava_engine.model.placement import layer_devices, side_dtype
 from llava_engine.model.tiles import picture_tokens
 from llava_engine.pictures.opening import Picture
 
@@ -43,13 +47,17 @@ class Engine:
     def __init__(self, loaded: LoadedModel, checkpoint: Checkpoint) -> None:
         """Join the parts; `Engine.load` is the usual way."""
         config, folder = checkpoint.config, checkpoint.folder
+        # The context that was planned for is the context of this engine.
+        config = replace(config, language=replace(config.language, max_position_embeddings=loaded.plan.context))
+        self._plan = loaded.plan
         self._model = loaded.model
         self._config = config
         self._tokenizer = checkpoint.tokenizer
         self._preprocessing = checkpoint.preprocessing
         self._template = checkpoint.template
         self._device = loaded.device
-        self._cache_dtype = torch.float32 if loaded.device.type == "cpu" else loaded.dtype
+        self._layer_devices = layer_devices(loaded.model.language_model.layers)
+        self._cache_dtype = side_dtype(self._layer_devices, loaded.dtype)
         self._cache = self._empty_cache()
         self._features = FeatureCache()
         self._lock = threading.Lock()
@@ -58,7 +66,7 @@ class Engine:
             name="llava-tiny (embedded)" if embedded else folder.name,
             folder=folder,
             template=self._template.name,
-            device=str(loaded.device),
+            device=" + ".join(dict.fromkeys(place.device for place in loaded.plan.places)),
             dtype=str(loaded.dtype).removeprefix("torch."),
             kernel=loaded.kernel.label,
             context_length=config.language.max_position_embeddings,
@@ -67,6 +75,8 @@ class Engine:
             parameters=loaded.parameters,
             memory_bytes=loaded.memory_bytes,
             embedded=embedded,
+            plan=loaded.plan,
+            about=checkpoint.about,
         )
 
     @classmethod
@@ -81,13 +91,19 @@ class Engine:
         device: str = "auto",
         dtype: str = "auto",
         quantize: str = "none",
+        max_memory: str | None = None,
+        devices: str | None = None,
+        context: int | None = None,
         on_progress: Progress | None = None,
+        cancelled: Callable[[], bool] = never,
     ) -> Engine:
         """Load a checkpoint folder of any LLaVA; see `open_checkpoint` and `load_for_inference` for the options.
 
         Raises:
             ModelError: it is missing, broken or of another kind.
             DeviceError: this machine lacks what was asked for.
+            OutOfMemoryError: the model does not fit.
+            LoadCancelledError: `cancelled` said so.
         """
         checkpoint = open_checkpoint(folder, base=base, towers=towers, template=template, force=force)
         loaded = load_for_inference(
@@ -96,7 +112,11 @@ class Engine:
             device=device,
             dtype=dtype,
             quantize=quantize,
+            max_memory=max_memory,
+            devices=devices,
+            context=context,
             on_progress=on_progress,
+            cancelled=cancelled,
         )
         return cls(loaded, checkpoint)
 
@@ -126,9 +146,10 @@ class Engine:
         Raises:
             ContextOverflowError: the prompt does not fit, before anything is generated.
             ConversationError: the template can not write this conversation.
+            OutOfMemoryError: memory ran out; the engine goes on living, with nothing kept of the conversation.
         """
         start = time.perf_counter()
-        with self._lock:
+        with self._lock, self._clear_out_of_memory():
             prompt, written = self._prompt(conversation)
             identities = self._identities(prompt, conversation.pictures)
             cached = self._cache.reuse(identities)
@@ -172,7 +193,7 @@ class Engine:
 
     def answer_conversations(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Reply]:
         """`answer` for whole conversations, each ending with the user."""
-        with self._lock:
+        with self._lock, self._clear_out_of_memory():
             prompts = [self._prompt(conversation) for conversation in conversations]
             # Prompts of like length are read together, so that little is padding.
             order = sorted(range(len(prompts)), key=lambda index: len(prompts[index][0].ids))
@@ -278,7 +299,17 @@ class Engine:
         )
 
     def _empty_cache(self) -> KeyValueCache:
-        return KeyValueCache(self._config.language, device=self._device, dtype=self._cache_dtype)
+        return KeyValueCache(self._config.language, device=self._layer_devices, dtype=self._cache_dtype)
+
+    @contextmanager
+    def _clear_out_of_memory(self) -> Iterator[None]:
+        """When memory runs out, give back what is kept of conversations and pictures, and say it clearly."""
+        try:
+            with clear_out_of_memory("answering", self._plan):
+                yield
+        except OutOfMemoryError:
+            self._cache, self._features = self._empty_cache(), FeatureCache()
+            raise
 
 
 def _height_width(picture: Picture) -> tuple[int, int]:
