@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.errors import ModelError
 
 # How much of one file may stay mapped into memory after it was read.
@@ -85,6 +86,7 @@ class TensorFiles:
 
     def _open(self, file: Path) -> Any:
         if file not in self._opened:
+            check_own_file(file.parent, file)
             self._opened[file] = _open_safetensors(file) if file.suffix == ".safetensors" else _open_bin(file)
         return self._opened[file]
 
@@ -93,8 +95,9 @@ def read_json(file: Path) -> dict[str, Any]:
     """A JSON object from a file of a checkpoint.
 
     Raises:
-        ModelError: it is missing, not readable, not JSON, or not an object.
+        ModelError: it is missing, not readable, not JSON, not an object, or not the folder's own.
     """
+    check_own_file(file.parent, file)
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
