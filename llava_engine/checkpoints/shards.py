@@ -25,8 +25,6 @@ from llava_engine.errors import ModelError, StorageError
 SHARD_BYTES = 2_000_000_000
 """A file's size at most, unless one tensor alone is larger. An interrupted run repeats no more than this."""
 
-INDEX = "model.safetensors.index.json"
-
 DTYPE_NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -107,7 +105,10 @@ class Shard:
 
 
 def divide(
-    plan: Iterable[PlannedTensor], shard_bytes: int = SHARD_BYTES, metadata: Mapping[str, str] | None = None
+    plan: Iterable[PlannedTensor],
+    shard_bytes: int = SHARD_BYTES,
+    metadata: Mapping[str, str] | None = None,
+    stem: str = "model",
 ) -> tuple[Shard, ...]:
     """The files that a plan becomes: filled in its order; the same plan gives the same files, byte for byte.
 
@@ -115,6 +116,7 @@ def divide(
         plan: all tensors.
         shard_bytes: how large a file's tensors may be together; a single larger tensor has a file of its own.
         metadata: text for every header, beside `format`.
+        stem: how the files' names begin.
 
     Raises:
         ModelError: two tensors of one name, no tensors, or a dtype that safetensors lacks.
@@ -137,9 +139,9 @@ def divide(
         raise ModelError("There are no tensors to write.")
     texts = tuple({"format": "pt", **(metadata or {})}.items())
     if len(groups) == 1:
-        return (Shard("model.safetensors", tuple(groups[0]), texts),)
+        return (Shard(f"{stem}.safetensors", tuple(groups[0]), texts),)
     return tuple(
-        Shard(f"model-{number:05}-of-{len(groups):05}.safetensors", tuple(group), texts)
+        Shard(f"{stem}-{number:05}-of-{len(groups):05}.safetensors", tuple(group), texts)
         for number, group in enumerate(groups, 1)
     )
 
@@ -221,8 +223,9 @@ class ShardWriter:
             "metadata": {"total_size": sum(tensor.bytes for shard in self.shards for tensor in shard.tensors)},
             "weight_map": {name: shard.file for name, shard in self._shard_of.items()},
         }
+        stem = self.shards[0].file.rpartition("-00001-of-")[0]
         try:
-            (self.folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            (self.folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         except OSError as error:
             raise _storage_error(self.folder, error) from error
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from llava_engine.checkpoints.shards import INDEX, PlannedTensor, ShardWriter, divide
+from llava_engine.checkpoints.shards import PlannedTensor, ShardWriter, divide
 from llava_engine.errors import ModelError
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]
@@ -55,7 +55,7 @@ def test_the_public_library_reads_what_was_written(tmp_path: Path) -> None:
 def test_shards_and_their_index_hold_everything_once(tmp_path: Path) -> None:
     tensors = some_tensors()
     write(tmp_path / "many", tensors, shard_bytes=40)
-    index = json.loads((tmp_path / "many" / INDEX).read_text("utf-8"))
+    index = json.loads((tmp_path / "many" / "model.safetensors.index.json").read_text("utf-8"))
     files = sorted(set(index["weight_map"].values()))
     assert len(files) > 1
     assert files == [f"model-{n:05}-of-{len(files):05}.safetensors" for n in range(1, len(files) + 1)]
