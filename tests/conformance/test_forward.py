@@ -1,0 +1,131 @@
+"""Features, embeddings, logits and greedy tokens as the original computed them, for every checkpoint and case.
+
+The ids are the golden's; the model is the one that chats. Where the original loses pictures (June, with marks: all but
+the last), its loss is met in parity, and in default each picture counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from llava_engine.parity.embedding import PICTURE
+from llava_engine.parity.generation import greedy
+from llava_engine.parity.original import Original
+from tests.conformance.fixtures import needs_fixtures
+from tests.conformance.originals import (
+    FORWARDS,
+    case_of,
+    forward,
+    forward_cases,
+    original_of,
+    pictures,
+    sure,
+    tensors,
+    tolerance,
+)
+
+pytestmark = needs_fixtures
+
+CASES = forward_cases()
+
+
+def june_shows_several(golden: Any, case: Any) -> bool:
+    return golden["commit"] == "b4be90b" and len(case["images"]) > 1
+
+
+@torch.inference_mode()
+def default_embeddings(original: Original, ids: Sequence[int], shown: Sequence[str]) -> Tensor:
+    """Through the model alone, as the engine does it: all pictures, in order, where their places are."""
+    features = original.features(pictures(shown))
+    if original.commit == "c121f04":  # one placeholder for a picture, where ours has one for each of its tokens
+        lengths = iter(len(each) for each in features)
+        ids = [token for each in ids for token in [each] * (next(lengths) if each == PICTURE else 1)]
+    return original.model.embed(torch.tensor([ids]), torch.cat(features) if features else None)
+
+
+@torch.inference_mode()
+def logits_of(original: Original, embeddings: Tensor) -> Tensor:
+    language = original.model.language_model
+    return language.logits(language(embeddings, torch.arange(embeddings.shape[1])))[0]
+
+
+def check(name: str, case: Any, original: Original, embeddings: Tensor) -> None:
+    """Everything that the golden says of a case, once its embeddings are there."""
+    expected = {key.split(".", 1)[1]: each for key, each in tensors(name).items() if key.startswith(case["case"] + ".")}
+    atol = tolerance(original)
+    assert embeddings.shape[1] == (case.get("embedded_length") or len(case["input_ids"]))
+    if "inputs_embeds" in expected:
+        torch.testing.assert_close(embeddings[0], expected["inputs_embeds"], rtol=0, atol=atol)
+    if "inputs_embeds_sum_per_position" in expected:
+        torch.testing.assert_close(embeddings[0].sum(-1), expected["inputs_embeds_sum_per_position"], rtol=0, atol=atol)
+    logits = logits_of(original, embeddings)
+    if "logits" in expected:
+        torch.testing.assert_close(logits, expected["logits"], rtol=0, atol=atol)
+    if "logits_last8" in expected:
+        torch.testing.assert_close(logits[-8:], expected["logits_last8"], rtol=0, atol=atol)
+    assert expected.keys() & {"logits", "logits_last8"}
+    certain = sure(case)
+    assert list(islice(greedy(original.model, embeddings), certain)) == case["greedy_ids"][:certain]
+
+
+@pytest.mark.parametrize(("name", "case_name"), CASES)
+def test_default_computes_what_the_original_does(name: str, case_name: str) -> None:
+    case, original = case_of(name, case_name), original_of(name)
+    embeddings = default_embeddings(original, case["input_ids"], case["images"])
+    if not june_shows_several(forward(name), case):
+        check(name, case, original, embeddings)
+        return
+    # The golden pins a loss: ours differs, and feels every picture.
+    logits = logits_of(original, embeddings)[-8:]
+    assert (logits - tensors(name)[f"{case_name}.logits_last8"]).abs().max() > tolerance(original)
+    shown = case["images"]
+    for place in range(len(shown)):
+        others = [*shown[:place], shown[(place + 1) % len(shown)], *shown[place + 1 :]]
+        changed = logits_of(original, default_embeddings(original, case["input_ids"], others))[-8:]
+        assert (logits - changed).abs().max() > 1e-3, f"picture {place} is not seen"
+
+
+@pytest.mark.parametrize(("name", "case_name"), CASES)
+def test_parity_computes_what_the_original_does(name: str, case_name: str) -> None:
+    case, original = case_of(name, case_name), original_of(name)
+    check(name, case, original, original.embeddings(case["input_ids"], pictures(case["images"])))
+
+
+@pytest.mark.parametrize("name", FORWARDS)
+@torch.inference_mode()
+def test_features_are_the_originals(name: str) -> None:
+    original, checked = original_of(name), 0
+    model = original.model
+    for case in forward(name)["cases"]:
+        expected = tensors(name).get(f"{case['case']}.tower_features")
+        if expected is None:
+            continue
+        views = [torch.from_numpy(original.checkpoint.preprocessing.views(each)) for each in pictures(case["images"])]
+        tower = model.vision_tower(torch.cat(views), model.config.vision_feature_layer)[:, 1:]
+        torch.testing.assert_close(tower, expected, rtol=0, atol=1e-4)
+        projected = torch.stack(original.features(pictures(case["images"])))
+        torch.testing.assert_close(projected, tensors(name)[f"{case['case']}.projected_features"], rtol=0, atol=1e-4)
+        checked += 1
+    assert checked or original.commit == "c121f04"  # the newest goldens have embeddings in their place
+
+
+@pytest.mark.parametrize(
+    ("name", "case_name"),
+    [(name, case) for name, case in CASES if june_shows_several(forward(name), case_of(name, case))],
+)
+def test_with_marks_june_sees_the_last_picture_only(name: str, case_name: str) -> None:
+    """Earlier places keep the embedding of the patch token: another picture there changes nothing."""
+    case, original = case_of(name, case_name), original_of(name)
+    seen = original.embeddings(case["input_ids"], pictures(case["images"]))
+    others = [case["images"][-1]] * len(case["images"])
+    torch.testing.assert_close(original.embeddings(case["input_ids"], pictures(others)), seen, rtol=0, atol=0)
+    patches = [place for place, token in enumerate(case["input_ids"]) if token == original.marks.patch]
+    untouched = original.model.embed(torch.tensor([[original.marks.patch]]), None)[0, 0]
+    assert torch.equal(seen[0, patches[0]], untouched)
+    assert not torch.equal(seen[0, patches[-1]], untouched)
