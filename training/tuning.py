@@ -16,8 +16,7 @@ from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.conversation.templates import Template, get
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.errors import DataError, ModelError
-from llava_engine.model.config import LlavaConfig
-from llava_engine.model.language import LanguageModel
+from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.model.llava import LlavaModel
 from llava_engine.pictures.processing import Preprocessing
 from training.batching import BatchSource
@@ -73,6 +72,11 @@ def tune(
     folder = model_folder(start)
     checkpoint = open_checkpoint(folder)
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
+    if isinstance(config.language, MptConfig):
+        raise ModelError(
+            f"{folder} is a LLaVA-MPT; training takes language models of the Llama family.",
+            "Start from a LLaVA over Llama, Vicuna or Mistral.",
+        )
     if checkpoint.found.layout != "hf" or config.tiles is not None:
         raise ModelError(
             f"{folder} is a LLaVA {checkpoint.found.generation}; training takes the Hugging Face layout without tiles.",
@@ -127,11 +131,6 @@ def _world_stage(
     source = WorldSource(run.seed, writer, config.vision.grid)
     if task == "pretrain":
         source = replace(source, captions_only=True, pictures=64, sizes=(1,))
-    if not isinstance(model.language_model, LanguageModel):
-        raise DataError(
-            "The picture world trains language models of the Llama family only.",
-            "Start from `llava train tiny`, or train on rows.",
-        )
     heads = None
     kept = folder.parent / HEADS_FILE
     if kept.is_file():
