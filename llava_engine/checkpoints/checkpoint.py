@@ -25,6 +25,8 @@ from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.pictures.processing import Preprocessing
 
 _TOWER = "vision_tower."
+_AN = {"adapter": "an adapter", "projector": "a projector"}
+_KIND = {"own": "A LLaVA of our own", "MPT": "LLaVA-MPT", "llava-hf 1.5": "LLaVA 1.5", "llava-hf NeXT": "LLaVA NeXT"}
 _EMBEDDINGS = {False: "language_model.model.embed_tokens.weight", True: "language_model.transformer.wte.weight"}
 _NORM = {False: "language_model.model.norm.weight", True: "language_model.transformer.norm_f.weight"}
 
@@ -81,6 +83,18 @@ class Checkpoint:
         if self.config.wrap_pictures is not None:
             template = replace(template, wrap_pictures=self.config.wrap_pictures)
         return template
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """What it is, for a person: a sentence a line."""
+        found = self.found
+        layout = "the original's layout" if found.layout == "original" else "the Hugging Face layout"
+        over = f", {_AN[found.form]} over {found.base}" if found.base else ""
+        return (
+            f"{_KIND.get(found.generation, f'LLaVA {found.generation}')} in {layout}{over}.",
+            f"Conversations are written as {self.config.template}: {found.template_why}.",
+            *found.notes,
+        )
 
 
 def open_checkpoint(

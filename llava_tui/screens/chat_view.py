@@ -169,6 +169,8 @@ class ChatView(Screen[None]):
             return
         self._shown = now
         self.query_one(Status).facts = facts
+        if facts.card:
+            self.query_one(Welcome).introduce(facts.card.about)
         tokens = facts.card.picture_tokens if facts.card and not facts.card.tiles else None
         await self.prompt.chips.show(tray.opening, tray.ready, tokens, self.desk.graphics)
         self.transcript.wait(self._waits_for(facts))

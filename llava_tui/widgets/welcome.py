@@ -14,6 +14,7 @@ from textual.containers import Center, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from llava_engine.conversation.plain_text import strip_control
 from llava_tui.messages import SampleChosen
 from llava_tui.samples import Sample
 from llava_tui.shown import Shown
@@ -97,5 +98,13 @@ class Welcome(VerticalScroll, can_focus=False):
                     for sample in self._samples:
                         yield SampleCard(sample, self._graphics)
             yield Static(Content(SAMPLES if self._samples else ANY), id="how")
-            if self._tiny:
-                yield Static(Content(f"{TINY}\n{REAL}"), id="what")
+            what = Static(Content(f"{TINY}\n{REAL}"), id="what")
+            what.display = self._tiny
+            yield what
+
+    def introduce(self, about: Sequence[str]) -> None:
+        """Say what the model at hand turned out to be, once it is known."""
+        if about and not self._tiny:
+            what = self.query_one("#what", Static)
+            what.update(Content("\n".join(map(strip_control, about))))
+            what.display = True

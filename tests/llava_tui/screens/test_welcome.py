@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from llava_tui import app as app_module
 from llava_tui.samples import samples
 from llava_tui.widgets.welcome import SampleCard
-from tests.fakes.fake_engine import FakeEngine
+from tests.fakes.fake_engine import FAKE_CARD, FakeEngine
 from tests.llava_tui.stage import Stage, drawn_file
 
 
@@ -35,6 +36,14 @@ async def test_with_another_model_it_does_not() -> None:
     async with stage.open() as me:
         await me.pilot.pause()
         assert "tiny" not in me.seen()
+
+
+async def test_a_model_of_ones_own_is_introduced() -> None:
+    card = replace(FAKE_CARD, about=("LLaVA 1.5 in the original's layout.", "Its config \x1b[2Jlies."))
+    stage = Stage(FakeEngine(card=card))
+    async with stage.open() as me:
+        await me.sees("LLaVA 1.5 in the original's layout.")
+        await me.sees("Its config lies.")
 
 
 @pytest.mark.usefixtures("three")
