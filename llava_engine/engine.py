@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from llava_engine.chat import Chat, PictureSource, opened
-from llava_engine.checkpoints.catalog import EMBEDDED
+from llava_engine.checkpoints.catalog import EMBEDDED, name_of
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from llava_engine.checkpoints.load import LoadedModel, Progress, load_for_inference
 from llava_engine.contract import GREEDY, ModelCard, Reply, Sampling, TokenCount, never
@@ -63,7 +63,7 @@ class Engine:
         self._lock = threading.Lock()
         embedded = folder == EMBEDDED
         self.card = ModelCard(
-            name="llava-tiny (embedded)" if embedded else folder.name,
+            name="llava-tiny (embedded)" if embedded else name_of(folder),
             folder=folder,
             template=self._template.name,
             device=" + ".join(dict.fromkeys(place.device for place in loaded.plan.places)),

@@ -15,6 +15,7 @@ from llava_engine.checkpoints import adapters, keys, sniff
 from llava_engine.checkpoints.files import TensorFiles, TensorSource, read_json
 from llava_engine.checkpoints.hf_config import from_hf
 from llava_engine.checkpoints.original_config import PLACEHOLDER, aspect_ratio, from_original
+from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.checkpoints.towers import Tower, find_tower, inner_tower, missing_tower, open_tower
 from llava_engine.checkpoints.views import View, canonical_names
 from llava_engine.conversation import templates
@@ -24,6 +25,13 @@ from llava_engine.errors import ModelError
 from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.pictures.processing import Preprocessing
 
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 _TOWER = "vision_tower."
 _AN = {"adapter": "an adapter", "projector": "a projector"}
 _KIND = {"own": "A LLaVA of our own", "MPT": "LLaVA-MPT", "llava-hf 1.5": "LLaVA 1.5", "llava-hf NeXT": "LLaVA NeXT"}
@@ -222,7 +230,11 @@ def _tokenizer(folder: Path, base: Path | None, raw: Mapping[str, Any], config: 
         if config.wrap_pictures:
             added += ["<im_start>", "<im_end>"]
     own = any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
-    return Tokenizer.from_folder(folder if own or base is None else base, added=tuple(added))
+    room = folder if own or base is None else base
+    for name in TOKENIZER_FILES:
+        if (room / name).exists():
+            check_own_file(room, room / name)
+    return Tokenizer.from_folder(room, added=tuple(added))
 
 
 def _sizes_from_tensors(
