@@ -27,7 +27,7 @@ Mode = Literal["square", "pad", "stretch", "anyres"]
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _BICUBIC = 3  # PIL.Image.Resampling.BICUBIC, as the files write it
-_THINNEST = 32  # of a picture that is longer than this many times its width, only the middle is resized
+_THINNEST = 256  # of a picture that is longer than this many times its width, only the middle is resized
 _LONGEST = 8192  # a picture that is longer is reduced before it is padded: a square of 200 MB is enough
 
 
