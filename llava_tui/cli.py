@@ -27,6 +27,7 @@ class LlavaGroup(LazyGroup):
         "ask": Mount("Talk", "llava_tui.ask", "Ask one question, get the answer, for people and pipes."),
         "train": Mount("Train", "training.cli", "Train a model: tiny, pretrain, finetune."),
         "eval": Mount("Train", "training.evaluation.cli", "Measure a model."),
+        "models": Mount("Weights", "llava_tui.models", "The models here and elsewhere: list, show, get, remove."),
         "doctor": Mount("Help", "llava_tui.doctor", "What this machine and this terminal can do, and why."),
     }
 
