@@ -63,7 +63,7 @@ class Engine:
         self._lock = threading.Lock()
         embedded = folder == EMBEDDED
         self.card = ModelCard(
-            name="llava-tiny (embedded)" if embedded else name_of(folder),
+            name=name_of(folder),
             folder=folder,
             template=self._template.name,
             device=" + ".join(dict.fromkeys(place.device for place in loaded.plan.places)),
