@@ -5,11 +5,13 @@ Never a guess from the name, and never the network.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from llava_engine.checkpoints.hub_cache import cache_folder, find_in_cache, id_of_snapshot, is_id
+from llava_engine.checkpoints.original_config import is_original
 from llava_engine.errors import ModelError
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
@@ -55,3 +57,24 @@ def name_of(folder: Path, *, env: Mapping[str, str] = os.environ) -> str:
     if folder == EMBEDDED:
         return EMBEDDED_NAME
     return id_of_snapshot(folder, cache_folder(env)) or folder.name
+
+
+def holds_llava(folder: Path) -> bool:
+    """Whether a folder's config.json is that of a LLaVA, by its keys. Quick, and never an error: for lists."""
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    hugging_face = {"vision_config", "text_config", "vision_feature_layer"}
+    return isinstance(raw, dict) and (is_original(raw) or raw.keys() >= hugging_face)
+
+
+def named_tower(folder: Path) -> str | None:
+    """The vision tower that a folder's config.json names and its weights do not hold, as far as small files tell."""
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        inside = any("vision_tower." in index.read_text(encoding="utf-8") for index in folder.glob("*.index.json"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    tower = raw.get("mm_vision_tower") if isinstance(raw, dict) and not inside else None
+    return tower if isinstance(tower, str) else None
