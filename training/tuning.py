@@ -77,9 +77,14 @@ def tune(
             f"{folder} is a LLaVA-MPT; training takes language models of the Llama family.",
             "Start from a LLaVA over Llama, Vicuna or Mistral.",
         )
-    if checkpoint.found.layout != "hf" or config.tiles is not None:
+    if config.tiles is not None:
         raise ModelError(
-            f"{folder} is a LLaVA {checkpoint.found.generation}; training takes the Hugging Face layout without tiles.",
+            f"{folder} sees pictures in tiles; training takes models that see a picture once.",
+            "Start from a LLaVA 1.5 or older.",
+        )
+    if checkpoint.found.layout != "hf":
+        raise ModelError(
+            f"{folder} is a LLaVA {checkpoint.found.generation}; training takes the Hugging Face layout.",
             f"Convert it first: llava convert {folder} --to hf --out FOLDER",
         )
     model = load_trainable(config, checkpoint.tensors)

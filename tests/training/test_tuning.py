@@ -18,9 +18,10 @@ from llava_engine.conversation.messages import Conversation, Message
 from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import get
 from llava_engine.conversation.tokenizer import Tokenizer, assemble
-from llava_engine.errors import DataError
+from llava_engine.errors import DataError, ModelError
 from llava_engine.pictures.opening import open_picture
 from llava_engine.pictures.processing import Preprocessing
+from tests.llava_engine.tiny import TILED, complete
 from training.batching import BatchSource
 from training.config import Course, Optim, Run, Task
 from training.dataset import Samples
@@ -148,3 +149,9 @@ def test_a_missing_picture_names_its_row(start: Path, photos: Path, tmp_path: Pa
         with pytest.raises(DataError, match=r"rows\.json, row 0") as raised:
             tune("finetune", start, material, quick_run(tmp_path / "out", 1), QUICK, Course(), silent)
         assert says in str(raised.value)
+
+
+def test_a_model_with_tiles_is_refused(photos: Path, tmp_path: Path, silent: Say) -> None:
+    folder, material = complete(TILED, tmp_path / "tiled"), Material(str(photos / "rows.json"), photos, batch=1)
+    with pytest.raises(ModelError, match="tiles"):
+        tune("finetune", folder, material, quick_run(tmp_path / "out", 1), QUICK, Course(), silent)
