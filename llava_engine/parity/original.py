@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from llava_engine.errors import ModelError
 from llava_engine.model.llava import LlavaModel
 from llava_engine.parity.embedding import Marks, june, newest
 from llava_engine.parity.original_templates import TEMPLATES, Commit, OriginalTemplate
+from llava_engine.parity.pixels import opened, pixels
 from llava_engine.parity.prompts import with_patches
 from llava_engine.parity.tokens import OriginalTokenizer, ids_with_pictures, original_tokenizer
 from llava_engine.pictures.opening import Picture
@@ -93,13 +95,16 @@ class Original:
 
     @torch.inference_mode()
     def features(self, pictures: Sequence[Picture]) -> list[Tensor]:
-        """(n, hidden_size) of each picture."""
-        return [
-            self.model.picture_features(
-                torch.from_numpy(self.checkpoint.preprocessing.views(picture)), (picture.size[1], picture.size[0])
-            )
-            for picture in pictures
-        ]
+        """(n, hidden_size) of each picture, read as the original does; raises `ValueError` for some odd ones."""
+        preprocessing = self.checkpoint.preprocessing
+        mode = preprocessing.mode if preprocessing.mode != "stretch" else "square"  # the original has no such tower
+        found: list[Tensor] = []
+        for picture in pictures:
+            image = opened(BytesIO(picture.data))
+            made = torch.from_numpy(pixels(image, preprocessing, mode, preprocessing.pinpoints))
+            views = made if made.ndim == 4 else made[None]
+            found.append(self.model.picture_features(views, (image.height, image.width)))
+        return found
 
     @torch.inference_mode()
     def embeddings(self, ids: Sequence[int], pictures: Sequence[Picture]) -> Tensor:

@@ -42,7 +42,8 @@ def june_shows_several(golden: Any, case: Any) -> bool:
 @torch.inference_mode()
 def default_embeddings(original: Original, ids: Sequence[int], shown: Sequence[str]) -> Tensor:
     """Through the model alone, as the engine does it: all pictures, in order, where their places are."""
-    features = original.features(pictures(shown))
+    views = [(torch.from_numpy(original.checkpoint.preprocessing.views(each)), each) for each in pictures(shown)]
+    features = [original.model.picture_features(view, (each.size[1], each.size[0])) for view, each in views]
     if original.commit == "c121f04":  # one placeholder for a picture, where ours has one for each of its tokens
         lengths = iter(len(each) for each in features)
         ids = [token for each in ids for token in [each] * (next(lengths) if each == PICTURE else 1)]
