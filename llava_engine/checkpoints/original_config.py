@@ -120,6 +120,7 @@ def _mpt(raw: Mapping[str, Any]) -> MptConfig:
         num_attention_heads=integer(raw, "n_heads", d.num_attention_heads),
         max_position_embeddings=integer(raw, "max_seq_len", d.max_position_embeddings),
         alibi_bias_max=number(attention, "alibi_bias_max", d.alibi_bias_max),
+        layer_norm_eps=number(raw, "layer_norm_epsilon", d.layer_norm_eps),
         bos_token_id=integer(raw, "bos_token_id", 0),
         eos_token_ids=eos_token_ids(raw, 0),
     )
