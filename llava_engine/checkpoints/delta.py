@@ -1,0 +1,245 @@
+"""Deltas: `apply` gives base + delta as a folder, `make` model - base, `verify` the hashes of the sum.
+
+From files to files, tensor by tensor and piece by piece: no model is built, and memory holds a few pieces at any size.
+What does not fit is refused before anything is written; what was cut off goes on. Knows nothing of who asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from llava_engine.checkpoints.delta_base import fingerprint
+from llava_engine.checkpoints.delta_pairs import pairs
+from llava_engine.checkpoints.delta_record import Corrections, write_record
+from llava_engine.checkpoints.delta_sums import Sums, differences, flat_pieces, hash_of, weights
+from llava_engine.checkpoints.drafts import check_space, check_target, draft_folder, stamps, unfinished
+from llava_engine.checkpoints.files import TensorFiles, read_json
+from llava_engine.checkpoints.own_files import check_own_file
+from llava_engine.checkpoints.save import COMPANIONS
+from llava_engine.checkpoints.shards import SHARD_BYTES, PlannedTensor, Shard, ShardWriter, divide
+from llava_engine.contract import LoadProgress
+from llava_engine.errors import ModelError, StorageError
+
+Progress = Callable[[LoadProgress], None]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was made.
+
+    Attributes:
+        folder: where.
+        tensors: how many.
+        bytes: of all weights.
+        notes: what a person should know, a sentence each.
+    """
+
+    folder: Path
+    tensors: int
+    bytes: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What base and delta give.
+
+    Attributes:
+        sha256: of all tensors: of the lines `NAME DTYPE SHAPE SHA256`, sorted; equal models have equal ones.
+        against: with what it was compared: a folder, the hashes that came with the delta, or nothing.
+        differing: the tensors that differ, are missing or too many.
+        tensors: how many there are.
+        notes: what a person should know, a sentence each.
+    """
+
+    sha256: str
+    against: Literal["target", "record"] | None
+    differing: tuple[str, ...]
+    tensors: int
+    notes: tuple[str, ...]
+
+
+def apply(
+    base: Path,
+    delta: Path,
+    target: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+    on_progress: Progress | None = None,
+) -> Written:
+    """Write base + delta as a folder that loads at once.
+
+    Args:
+        base: a language model's folder, `.bin` or safetensors.
+        delta: likewise.
+        target: the folder to come, written as safetensors.
+        resume: go on after a run that was cut off.
+        force: apply to a base that fits in shape only.
+        shard_bytes: how large a file may be.
+        on_progress: called with bytes written and bytes in all.
+
+    Raises:
+        ModelError: the base is not the delta's, or a folder can not be read; nothing is written.
+        StorageError: the place is taken, the disk too small or read-only.
+    """
+    _check_apart(target, base, delta)
+    sums = Sums.open(base, delta, force=force)
+    shards = divide(sums.plan(), shard_bytes)
+    made_from = {"apply": [stamps(sums.base_files), stamps(sums.delta_files)], "shard_bytes": shard_bytes}
+    _check_space(target, shards)
+    with draft_folder(target, made_from, resume=resume) as draft, ShardWriter(draft, shards) as writer:
+        missing = set(writer.missing)
+        progress = _Meter("adding", shards, missing, on_progress)
+        for pair in sums.pairs:
+            if pair.name in missing:
+                writer.write_pieces(pair.name, progress.count(sums.pieces(pair)))
+        writer.finish()
+        _copy_companions(delta, draft)
+    return Written(target, len(sums.pairs), progress.total, sums.notes)
+
+
+def make(
+    base: Path,
+    target: Path,
+    delta: Path,
+    *,
+    resume: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+    on_progress: Progress | None = None,
+) -> Written:
+    """Write target - base as a folder that anybody may have; `apply` gives target back, bit for bit.
+
+    Args:
+        base: a language model's folder.
+        target: a finished model's, made from that base.
+        delta: the folder to come.
+        resume: go on after a run that was cut off.
+        shard_bytes: how large a file may be.
+        on_progress: called with bytes written and bytes in all.
+
+    Raises:
+        ModelError, StorageError: as `apply`.
+    """
+    _check_apart(delta, base, target)
+    base_files, target_files = weights(base), weights(target)
+    ours, theirs = TensorFiles(base, base_files), TensorFiles(target, target_files)
+    found = pairs(ours, theirs, "target")
+    shards = divide((PlannedTensor(pair.name, pair.stored.shape, pair.stored.dtype) for pair in found), shard_bytes)
+    made_from = {"make": [stamps(base_files), stamps(target_files)], "shard_bytes": shard_bytes}
+    _check_space(delta, shards)
+    with draft_folder(delta, made_from, resume=resume) as draft, ShardWriter(draft, shards) as writer:
+        missing = set(writer.missing)
+        progress = _Meter("subtracting", shards, {pair.name for pair in found}, on_progress)
+        corrections = Corrections(draft / "corrections")
+        finished = {}
+        for pair in found:
+            digest = hashlib.sha256()
+            pieces = progress.count(differences(ours, theirs, pair, corrections, digest))
+            if pair.name in missing:
+                writer.write_pieces(pair.name, pieces)
+            else:  # written by an earlier run; its record was not
+                for _ in pieces:
+                    pass
+            finished[pair.name] = digest.hexdigest()
+        writer.finish()
+        write_record(draft, corrections, fingerprint(ours, found), _described(base), finished)
+        _copy_companions(target, draft)
+    return Written(delta, len(found), progress.total, corrections.notes(sum(pair.numbers for pair in found)))
+
+
+def verify(
+    base: Path,
+    delta: Path,
+    target: Path | None = None,
+    *,
+    force: bool = False,
+    on_progress: Progress | None = None,
+) -> Verified:
+    """Hash base + delta without writing, and compare with a target, or with what the delta says it gives.
+
+    Raises:
+        ModelError: as `apply`.
+    """
+    sums = Sums.open(base, delta, force=force)
+    made = TensorFiles(target, weights(target)) if target else None
+    shards = divide(sums.plan())
+    progress = _Meter("verifying", shards, {pair.name for pair in sums.pairs}, on_progress)
+    lines, differing = [], []
+    for pair in sums.pairs:
+        digest = hash_of(progress.count(sums.pieces(pair)))
+        lines.append(f"{pair.name} {pair.stored.dtype} {list(pair.stored.shape)} {digest}\n")
+        if made:
+            stored = made.tensors.get(pair.name)
+            same = stored is not None and (stored.shape, stored.dtype) == (pair.stored.shape, pair.stored.dtype)
+            if not same or hash_of(flat_pieces(made, pair)) != digest:
+                differing.append(pair.name)
+        elif sums.record and sums.record.finished.get(pair.name) != digest:
+            differing.append(pair.name)
+    if made:
+        differing += made.tensors.keys() - {pair.name for pair in sums.pairs}
+    return Verified(
+        hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
+        "target" if made else "record" if sums.record else None,
+        tuple(differing),
+        len(sums.pairs),
+        sums.notes,
+    )
+
+
+class _Meter:
+    """Bytes done of bytes in all, told as pieces pass by."""
+
+    def __init__(self, stage: str, shards: Sequence[Shard], missing: set[str], tell: Progress | None) -> None:
+        sizes = {tensor.name: tensor.bytes for shard in shards for tensor in shard.tensors}
+        self.total = sum(sizes.values())
+        self._done = sum(size for name, size in sizes.items() if name not in missing)
+        self._stage = stage
+        self._tell = tell
+
+    def count(self, pieces: Iterator[Tensor]) -> Iterator[Tensor]:
+        for piece in pieces:
+            yield piece
+            self._done += piece.nbytes
+            if self._tell:
+                self._tell(LoadProgress(self._stage, self._done, self.total))
+
+
+def _check_apart(made: Path, *read: Path) -> None:
+    resolved = [folder.resolve() for folder in read]
+    if made.resolve() in resolved:
+        raise StorageError(f"{made} would be read and written at once.", "Choose another folder for the result.")
+    if len(set(resolved)) < len(resolved):
+        raise ModelError(f"{read[0]} was given twice.", "A model and its base are two folders.")
+    check_target(made)
+
+
+def _check_space(target: Path, shards: Sequence[Shard]) -> None:
+    draft = unfinished(target)
+    needed = sum(shard.bytes for shard in shards if not (draft / shard.file).exists())
+    check_space(target, needed)
+
+
+def _copy_companions(source: Path, folder: Path) -> None:
+    for name in ("config.json", *COMPANIONS):
+        check_own_file(source, source / name)
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _described(base: Path) -> str:
+    """A base in words, from its config: for the person who has another."""
+    config = read_json(base / "config.json")
+    keys = (("num_hidden_layers", "layers"), ("hidden_size", "wide"), ("vocab_size", "rows"))
+    more = (("max_position_embeddings", "positions"),)
+    words = [f"{config[key]:,} {word}" for key, word in keys + more if isinstance(config.get(key), int)]
+    name = config.get("_name_or_path")
+    return ", ".join([*([name] if isinstance(name, str) and name else []), *words])
