@@ -66,8 +66,9 @@ def entries() -> list[Entry]:
     found = []
     for path in sorted((FIXTURES / "goldens").glob("pixels_*.json")):
         lines = golden(path.name)["entries"]
-        grids = {line["preprocessor"]: turned(line["grid_pinpoints"]) for line in lines if "grid_pinpoints" in line}
-        found += [Entry(path.stem, line, grids.get(line["preprocessor"], ())) for line in lines]
+        grids = {line["key"]: turned(line["grid_pinpoints"]) for line in lines if "grid_pinpoints" in line}
+        # An unconverted picture's line has none: they are those of the same picture, converted.
+        found += [Entry(path.stem, line, grids.get(line["key"].replace("_noconvert|", "|"), ())) for line in lines]
     return found
 
 
