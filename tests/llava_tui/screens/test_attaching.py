@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from llava_tui.screens import chat
 from llava_tui.screens.picture_viewer import PictureViewer
 from llava_tui.widgets.chips import Chip, Remove
 from llava_tui.widgets.preview import PictureCells
-from tests.fakes.fake_engine import FakeEngine
+from tests.fakes.fake_engine import FAKE_CARD, FakeEngine
 from tests.llava_tui.stage import Person, Stage, drawn_file
 
 
@@ -36,6 +37,16 @@ async def test_pictures_of_the_command_line_are_attached(tmp_path: Path) -> None
         await me.sees("a.png")
         await me.sees("b.png")
         await me.until(lambda: "320×240 · 64 tokens" in me.seen())
+
+
+async def test_a_picture_whose_cost_is_not_known_yet_claims_none(tmp_path: Path) -> None:
+    engine = FakeEngine(card=replace(FAKE_CARD, tiles=True))
+    stage = Stage(engine, pictures=[str(drawn_file(tmp_path, "a.png"))])
+    async with stage.open() as me:
+        await chips(me, 1)
+        await me.until(lambda: me.session.facts.card is not None and "320×240" in me.seen())
+        await me.pictures_shown()
+        assert "320×240 · " not in me.seen()
 
 
 @pytest.mark.parametrize("form", ["{}", "'{}'", '"{}"', "file://{}", " {}\n"])
