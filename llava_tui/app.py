@@ -18,6 +18,7 @@ from textual.worker import WorkerFailed
 from llava_engine.contract import EngineLike, LoadProgress, Sampling
 from llava_tui import collector
 from llava_tui.crash import write_report
+from llava_tui.known_folders import remember_model
 from llava_tui.model_seat import Loader
 from llava_tui.palette import ChatCommands
 from llava_tui.paths import user_paths
@@ -169,8 +170,10 @@ def _loader(model: str | None) -> Loader:
         import llava_engine
 
         try:
-            return llava_engine.load(model, on_progress=on_progress)
+            engine = llava_engine.load(model, on_progress=on_progress)
         finally:
             collector.resume()
+        remember_model(engine.card)
+        return engine
 
     return load

@@ -18,6 +18,7 @@ from llava_engine.contract import EngineLike, Reply, Sampling
 from llava_engine.conversation.messages import Conversation, Message
 from llava_engine.errors import ConversationError
 from llava_tui import collector, options
+from llava_tui.known_folders import remember_model
 
 if TYPE_CHECKING:
     from llava_engine.pictures.opening import Picture
@@ -68,6 +69,7 @@ def ask(
         engine = _load(model)
     finally:
         collector.resume()
+    remember_model(engine.card)
     with _interruptible() as cancelled, _output(engine, as_json) as output:
         for piece in engine.stream(conversation, sampling, cancelled=cancelled):
             if isinstance(piece, Reply):

@@ -12,6 +12,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from llava_engine.contract import ModelCard
+
 KEPT = 100
 
 
@@ -47,15 +49,13 @@ def forget_folder(folder: Path, state: Path) -> bool:
     return len(others) < len(known)
 
 
-def remember_model(model: str | None) -> None:
-    """Note that a model was opened by `--model`, if it is a folder of the user's own."""
-    from llava_engine.checkpoints.catalog import EMBEDDED, find
+def remember_model(card: ModelCard) -> None:
+    """Note that a model was opened, if it is in a folder of the user's own."""
     from llava_engine.checkpoints.hub_cache import cache_folder, id_of_snapshot
     from llava_tui.paths import user_paths
 
-    folder = find(model)
-    if folder != EMBEDDED and id_of_snapshot(folder, cache_folder()) is None:
-        remember_folder(folder, user_paths().state)
+    if not card.embedded and id_of_snapshot(card.folder, cache_folder()) is None:
+        remember_folder(card.folder, user_paths().state)
 
 
 def _file(state: Path) -> Path:

@@ -104,8 +104,9 @@ def page(facts: dict[str, Any]) -> Iterator[str]:
         (
             "tower",
             f"{tower['image_size']} px in patches of {tower['patch_size']}, {tower['layers']} layers of "
-            f"{tower['width']}, layer {tower['selected_layer']} is used; {_place(tower['where'])}",
+            f"{tower['width']}, layer {tower['selected_layer']} is used",
         ),
+        ("", tower["where"] if tower["where"].startswith("in ") else f"from {tower['where']}"),
         ("pictures", _pictures_line(pictures)),
         ("projector", facts["projector"]),
         (
@@ -223,12 +224,8 @@ def _pictures_line(pictures: dict[str, Any]) -> str:
     return f"{pictures['mode']}, {pictures['tokens']} tokens and more for tiles of {sizes} px"
 
 
-def _place(where: str) -> str:
-    return where if where.startswith("in ") else f"from {where}"
-
-
 def _gib(count: int) -> str:
-    return f"{count / GIB:.2f} GiB"
+    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
 
 
 def _millions(count: int) -> str:

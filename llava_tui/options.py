@@ -17,7 +17,7 @@ def _finite(value: float) -> float:
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", metavar="FOLDER", help="A LLaVA in the Hugging Face layout; without it, the tiny one."
+        "--model", "-m", metavar="FOLDER|ID", help="A LLaVA: a folder, or a hub id in the cache. Else the tiny one."
     ),
 ]
 System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system text, in place of its own.")]
