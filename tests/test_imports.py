@@ -158,6 +158,8 @@ def test_importing_stays_light(code: str, absent: tuple[str, ...]) -> None:
         "ask --help",
         "chat --help",
         "doctor --help",
+        "models --help",
+        "models get --help",
         "train --help",
         "eval --help",
         "--show-completion",
