@@ -112,14 +112,20 @@ def _mpt(raw: Mapping[str, Any]) -> MptConfig:
         raise ModelError(f"config.json: norm_type {raw['norm_type']!r} is not supported.")
     d = MptConfig()
     width = integer(raw, "d_model", d.hidden_size)
+    heads = integer(raw, "n_heads", d.num_attention_heads)
+    if heads < 1 or width % heads:
+        raise ModelError(f"config.json: d_model {width} can not be shared out among {heads} heads (n_heads).")
+    bias_max = number(attention, "alibi_bias_max", d.alibi_bias_max)
+    if not 0 <= bias_max <= 1000:
+        raise ModelError(f"config.json: attn_config.alibi_bias_max is {bias_max}, not between 0 and 1000.")
     return MptConfig(
         vocab_size=integer(raw, "vocab_size", d.vocab_size),
         hidden_size=width,
         intermediate_size=width * integer(raw, "expansion_ratio", 4),
         num_hidden_layers=integer(raw, "n_layers", d.num_hidden_layers),
-        num_attention_heads=integer(raw, "n_heads", d.num_attention_heads),
+        num_attention_heads=heads,
         max_position_embeddings=integer(raw, "max_seq_len", d.max_position_embeddings),
-        alibi_bias_max=number(attention, "alibi_bias_max", d.alibi_bias_max),
+        alibi_bias_max=bias_max,
         layer_norm_eps=number(raw, "layer_norm_epsilon", d.layer_norm_eps),
         bos_token_id=integer(raw, "bos_token_id", 0),
         eos_token_ids=eos_token_ids(raw, 0),

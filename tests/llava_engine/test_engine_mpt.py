@@ -14,6 +14,7 @@ from torch import Tensor
 import llava_engine
 from llava_engine import Conversation, Message, Reply
 from llava_engine.engine import Engine
+from llava_engine.errors import ModelError
 from llava_engine.pictures.opening import Picture, open_picture
 from tests.conformance.fixtures import FIXTURES
 from tests.llava_engine.originals import EYES, ROWS, SEES, write, write_tower
@@ -142,6 +143,32 @@ def test_chatml_is_written_and_its_end_ends_the_answer(engine: Engine) -> None:
     assert "<im_start><image><im_end>" in reply.prompt
     assert reply.prompt.endswith("<|im_end|><|im_start|>assistant\n")
     assert "<|im_end|>" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"attn_config": {"alibi": False}}, "alibi"),
+        ({"attn_config": {"alibi": True, "clip_qkv": 6}}, "clip_qkv"),
+        ({"attn_config": {"alibi": True, "qk_ln": True}}, "qk_ln"),
+        ({"attn_config": {"alibi": True, "prefix_lm": True}}, "prefix_lm"),
+        ({"attn_config": {"alibi": True, "softmax_scale": 1.0}}, "softmax_scale"),
+        ({"attn_config": {"alibi": True, "attn_type": "multiquery_attention"}}, "attn_type"),
+        ({"attn_config": {"alibi": True, "alibi_bias_max": float("nan")}}, "alibi_bias_max"),
+        ({"attn_config": {"alibi": True, "alibi_bias_max": -1e5}}, "alibi_bias_max"),
+        ({"attn_config": 3}, "attn_config"),
+        ({"no_bias": False}, "no_bias"),
+        ({"logit_scale": "inv_sqrt_d_model"}, "logit_scale"),
+        ({"norm_type": "rmsnorm"}, "norm_type"),
+        ({"n_heads": HEADS - 1}, "n_heads"),
+        ({"n_heads": 0}, "n_heads"),
+    ],
+)
+def test_an_mpt_that_would_be_computed_wrongly_is_refused(changes: dict[str, Any], named: str, tmp_path: Path) -> None:
+    write_tower(tmp_path / "somewhere" / "eyes")
+    folder = write(tmp_path / "model", {**CONFIG, **changes}, tensors(), added=MARKS)
+    with pytest.raises(ModelError, match=named):
+        load(folder)
 
 
 def _asked(*colours: str) -> Conversation:
