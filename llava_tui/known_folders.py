@@ -45,8 +45,10 @@ def forget_folder(folder: Path, state: Path) -> bool:
     """Take a folder off the list; whether it was on it. The folder itself is not touched."""
     known = known_folders(state)
     others = [one for one in known if one.path != folder]
+    if len(others) == len(known):
+        return False
     _write(others, state)
-    return len(others) < len(known)
+    return True
 
 
 def remember_model(card: ModelCard) -> None:

@@ -181,7 +181,10 @@ def remove(
     from llava_tui.model_report import gigabytes
     from llava_tui.paths import user_paths
 
-    folder = Path(model).expanduser().resolve()
+    try:
+        folder = Path(model).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise ModelError(f"{model!r} is neither a path nor the id of a model.") from None
     if forget_folder(folder, user_paths().state):
         _say(f"{folder} is off the list; its files are as they were.")
         return
