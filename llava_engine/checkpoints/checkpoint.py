@@ -63,6 +63,21 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a checkpoint's files say, as converting needs it.
+
+    Attributes:
+        config: the parsed config.json.
+        tokenizer: the folder that the tokenizer's files are in.
+        added: special tokens beyond those files'.
+    """
+
+    config: Mapping[str, Any]
+    tokenizer: Path
+    added: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """An opened checkpoint; no weights are in memory yet.
 
@@ -73,6 +88,7 @@ class Checkpoint:
         tokenizer: with all added tokens.
         preprocessing: how pictures are made ready.
         found: what it is.
+        written: what its files say.
     """
 
     folder: Path
@@ -81,6 +97,7 @@ class Checkpoint:
     tokenizer: Tokenizer
     preprocessing: Preprocessing
     found: Found
+    written: Written
 
     @property
     def template(self) -> Template:
@@ -116,7 +133,7 @@ def open_checkpoint(
     """Open any LLaVA folder.
 
     Args:
-        folder: the checkpoint.
+        folder: the checkpoint; or a projector's file, over a base and with a tower that are given.
         base: the model that an adapter or a projector goes onto, where it can not be found by what the folder says.
         towers: folders of vision towers by the name that configs use for them; "" stands for any name.
         template: a conversation template, in place of the one that the content speaks for.
@@ -125,38 +142,50 @@ def open_checkpoint(
     Raises:
         ModelError: it is no LLaVA that we know, something is missing, or the parts do not belong together.
     """
-    if not folder.is_dir():
+    if not folder.exists():
         raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
-    raw = read_json(folder / "config.json")
     form = adapters.form(folder)
     notes: list[str] = []
+    raw = read_json(folder / "config.json") if form == "whole" else adapters.own_config(folder)
     base_folder = None if form == "whole" else adapters.find_base(folder, raw, base)
-    if sniff.layout(raw) == "hf" and form == "whole":
+    home = folder  # where config.json is, and what goes with it
+    if base_folder is not None and not raw:
+        raw = adapters.config_over(folder, base_folder)
+        home = base_folder if folder.is_dir() else folder.parent
+    if sniff.layout(raw) == "hf":
         _refuse_bare_language_model(folder, raw)
         from_hf(raw)  # whether it is a LLaVA at all comes before what its files lack
     if base_folder is None:
         files: TensorSource = TensorFiles(folder)
     else:
-        files = adapters.onto_base(folder, base_folder, force=force)
+        files = adapters.onto_base(folder, raw, base_folder, force=force)
     chosen = canonical_names(files)
     stored = View(folder, chosen)
 
     if sniff.layout(raw) == "hf":
         config = from_hf(raw)
-        where, preprocessor = "in the checkpoint", folder / "preprocessor_config.json"
+        where, preprocessor = "in the checkpoint", home / "preprocessor_config.json"
+        if base_folder is not None and not preprocessor.is_file():
+            preprocessor = base_folder / "preprocessor_config.json"
         if not preprocessor.is_file():
-            raise ModelError(f"{folder} has no preprocessor_config.json.", "Take the model's folder complete.")
+            raise ModelError(f"{home} has no preprocessor_config.json.", "Take the model's folder complete.")
         preprocessing = Preprocessing.from_file(preprocessor)
     else:
-        tower = _tower(raw, folder, stored, towers or {}, notes)
+        tower = _tower(raw, home, stored, towers or {}, notes)
         config = from_original(raw, tower.config)
         where = tower.where
+        _check_projector(folder, stored, tower)
         preprocessing = _preprocessing(tower, raw, config)
         chosen = {name: source for name, source in chosen.items() if not name.startswith(_TOWER)}
         chosen |= {name: (tower.tensors, name) for name in tower.tensors.tensors}
+        if config.tiles is None or config.tiles.merge != "spatial_unpad":
+            chosen.pop("image_newline", None)  # a 1.6 that was tuned on without tiles keeps it, and never reads it
     tensors = View(folder, chosen)
 
-    tokenizer = _tokenizer(folder, base_folder, raw, config)
+    mpt = isinstance(config.language, MptConfig)
+    embeddings = tensors.tensors.get(_EMBEDDINGS[mpt])
+    rows = embeddings.shape[0] if embeddings is not None and embeddings.shape else 0
+    tokenizer, written = _tokenizer(folder, base_folder, raw, config, rows)
     config = _sizes_from_tensors(folder, config, tensors, tokenizer, notes)
     if sniff.layout(raw) == "original":
         patch = tokenizer.special_ids.get("<im_patch>", PLACEHOLDER)
@@ -176,6 +205,7 @@ def open_checkpoint(
         tokenizer,
         preprocessing,
         Found(generation, sniff.layout(raw), form, where, base_folder, why, tuple(notes)),
+        written,
     )
 
 
@@ -212,6 +242,16 @@ def _tower(
     return open_tower(found)
 
 
+def _check_projector(folder: Path, stored: TensorSource, tower: Tower) -> None:
+    first = stored.tensors.get("multi_modal_projector.linear_1.weight")
+    if first is not None and first.shape[1:] != (tower.config.hidden_size,):
+        raise ModelError(
+            f"{folder}: {tower.config.hidden_size} into {first.shape[-1]}: the projector was trained with another "
+            f"vision tower than {tower.where}.",
+            "Give the right one: --tower FOLDER.",
+        )
+
+
 def _preprocessing(tower: Tower, raw: Mapping[str, Any], config: LlavaConfig) -> Preprocessing:
     size = config.vision.image_size
     if tower.preprocessor is None:
@@ -221,8 +261,13 @@ def _preprocessing(tower: Tower, raw: Mapping[str, Any], config: LlavaConfig) ->
     return preprocessing.as_original(aspect_ratio(raw), config.tiles.pinpoints if config.tiles else ())
 
 
-def _tokenizer(folder: Path, base: Path | None, raw: Mapping[str, Any], config: LlavaConfig) -> Tokenizer:
-    """The folder's own, or its base's; with the tokens that the original adds when it loads such a model."""
+def _tokenizer(
+    folder: Path, base: Path | None, raw: Mapping[str, Any], config: LlavaConfig, rows: int
+) -> tuple[Tokenizer, Written]:
+    """The folder's own, or its base's; with the tokens that the original adds when it loads such a model.
+
+    v0 also began with a [PAD]; over a base, one more row than tokens tells that it is there.
+    """
     added: list[str] = []
     if sniff.layout(raw) == "original":
         if raw.get("mm_use_im_patch_token", True):
@@ -234,7 +279,11 @@ def _tokenizer(folder: Path, base: Path | None, raw: Mapping[str, Any], config: 
     for name in TOKENIZER_FILES:
         if (room / name).exists():
             check_own_file(room, room / name)
-    return Tokenizer.from_folder(room, added=tuple(added))
+    tokenizer = Tokenizer.from_folder(room, added=tuple(added))
+    if added and room != folder and rows == tokenizer.vocabulary + 1 and "[PAD]" not in tokenizer.special_ids:
+        added = ["[PAD]", *added]
+        tokenizer = Tokenizer.from_folder(room, added=tuple(added))
+    return tokenizer, Written(raw, room, tuple(added))
 
 
 def _sizes_from_tensors(

@@ -49,10 +49,10 @@ def find_tower(named: str, checkpoint: Path, towers: Mapping[str, Path]) -> Path
     for given in (towers.get(named), towers.get("")):
         if given is not None:
             return given
-    for folder in _places(named, checkpoint):
+    for folder in _places(named, checkpoint) if named else ():
         if (folder / "config.json").is_file():
             return folder
-    return find_in_cache(named)
+    return find_in_cache(named) if named else None
 
 
 def open_tower(folder: Path) -> Tower:
@@ -96,6 +96,8 @@ def inner_tower(tensors: Mapping[str, StoredTensor]) -> VisionConfig | None:
 
 def missing_tower(named: str) -> ModelError:
     """The error for a tower that is nowhere on this machine."""
+    if not named:
+        return ModelError("Nothing says which vision tower the projector was trained with.", "Give it: --tower FOLDER")
     fetch = f", or fetch it: llava models get {named}" if named.count("/") == 1 and not named.startswith("/") else ""
     return ModelError(f"The model's vision tower {named} is not on this machine.", f"Give it: --tower FOLDER{fetch}")
 

@@ -1,0 +1,55 @@
+"""A projector's file by itself (stage 1 of the original's training) -> the config.json that it lacks.
+
+The file tells its kind, its widths and how many tokens were added; the base tells the rest. Which tower it was trained
+with it does not tell: the user gives that. Builds no model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llava_engine.checkpoints import keys
+from llava_engine.checkpoints.files import TensorFiles, read_json
+from llava_engine.checkpoints.original_config import is_original
+from llava_engine.errors import ModelError
+
+_FIRST = "multi_modal_projector.linear_1.weight"
+_SECOND = "multi_modal_projector.linear_2.weight"
+_EMBEDDINGS = "language_model.model.embed_tokens.weight"
+_MARKS_AND_PATCH = 3  # <im_patch>, <im_start>, <im_end>
+
+
+def config_of_file(file: Path, base: Path) -> dict[str, Any]:
+    """A config.json in the original's layout for a projector's file over a base.
+
+    A config.json of an original LLaVA beside the file (or beside its folder, where the trainer puts those of steps
+    in between) goes first.
+
+    Raises:
+        ModelError: the file holds no projector, or the base no language model.
+    """
+    tensors = TensorFiles(file.parent, [file]).tensors
+    shapes = {keys.canonical(name): tensor.shape for name, tensor in tensors.items()}
+    if len(shapes.get(_FIRST, ())) != 2:
+        raise ModelError(
+            f"{file} holds no projector.", "Give a model's folder, or the file that a projector's training wrote."
+        )
+    for room in (file.parent, file.parent.parent):
+        if (room / "config.json").is_file() and is_original(beside := read_json(room / "config.json")):
+            return beside
+    raw = read_json(base / "config.json")
+    added = 0
+    if _EMBEDDINGS in shapes and type(raw.get("vocab_size")) is int:
+        brought = shapes[_EMBEDDINGS][0]
+        added = brought - raw["vocab_size"] if brought >= raw["vocab_size"] else brought + 1
+    return {
+        **raw,
+        "use_mm_proj": True,
+        "mm_vision_tower": "",
+        "mm_hidden_size": shapes[_FIRST][1],
+        "mm_projector_type": "mlp2x_gelu" if _SECOND in shapes else "linear",
+        "mm_vision_select_layer": -2,  # as every recipe of the original has it; the trainer's own default is -1
+        "mm_use_im_patch_token": added > 0,
+        "mm_use_im_start_end": added >= _MARKS_AND_PATCH,
+    } | ({"vocab_size": raw["vocab_size"] + added} if added else {})
