@@ -10,6 +10,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,29 +93,9 @@ class Tokenizer:
         Raises:
             ModelError: both are missing, or what is there is broken or of a kind that we do not read.
         """
-        folder = Path(folder)
-        names = _read_json(folder / "special_tokens_map.json") or {}
-        config = names | (_read_json(folder / "tokenizer_config.json") or {})
-        spec = _read_json(folder / "tokenizer.json")
-        source = folder / ("tokenizer.model" if spec is None else "tokenizer.json")
-        try:
-            if spec is None:
-                own = _read_json(folder / "added_tokens.json") or {}
-                config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"} | config
-                # A folder that does not say is from before the question arose: June 2023, and so legacy.
-                spec = tokenizer_spec(source.read_bytes(), own, legacy=bool(config.get("legacy", True)))
-            return cls(with_added(spec, added), config)
-        except FileNotFoundError as error:
-            raise ModelError(
-                f"The model folder {folder} has no tokenizer.json and no tokenizer.model.",
-                "Take the folder of a model complete.",
-            ) from error
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"{source} is not a tokenizer that we can read: {error}.", "Download it again.") from error
-        except Exception as error:
-            if type(error) is not Exception:  # the tokenizers library raises bare Exceptions for broken files
-                raise
-            raise ModelError(f"{source} is broken: {error}.", "Download it again.") from error
+        source, spec, config = read_files(Path(folder), added)
+        with _told_of(source):
+            return cls(spec, config)
 
     def encode(self, text: str, *, first: bool) -> list[int]:
         """Plain text -> ids, no begin token. Special tokens' texts are ordinary letters here.
@@ -169,6 +150,41 @@ class Tokenizer:
         named = config.get(key)
         text = named.get("content") if isinstance(named, dict) else named
         return None if text is None else self.special_ids.get(text, self._plain.token_to_id(text))
+
+
+def read_files(folder: Path, added: Sequence[str] = ()) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """A folder's tokenizer as data: the file that it is in, tokenizer.json's content (made from tokenizer.model where
+    that is all there is), and its settings. See `Tokenizer.from_folder`.
+    """
+    names = _read_json(folder / "special_tokens_map.json") or {}
+    config = names | (_read_json(folder / "tokenizer_config.json") or {})
+    spec = _read_json(folder / "tokenizer.json")
+    source = folder / ("tokenizer.model" if spec is None else "tokenizer.json")
+    with _told_of(source):
+        if spec is None:
+            own = _read_json(folder / "added_tokens.json") or {}
+            config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"} | config
+            # A folder that does not say is from before the question arose: June 2023, and so legacy.
+            spec = tokenizer_spec(source.read_bytes(), own, legacy=bool(config.get("legacy", True)))
+        return source, with_added(spec, added), config
+
+
+@contextmanager
+def _told_of(source: Path) -> Iterator[None]:
+    """What goes wrong with a tokenizer's file as an error for its user."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"The model folder {source.parent} has no tokenizer.json and no tokenizer.model.",
+            "Take the folder of a model complete.",
+        ) from error
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{source} is not a tokenizer that we can read: {error}.", "Download it again.") from error
+    except Exception as error:
+        if type(error) is not Exception:  # the tokenizers library raises bare Exceptions for broken files
+            raise
+        raise ModelError(f"{source} is broken: {error}.", "Download it again.") from error
 
 
 def assemble(
