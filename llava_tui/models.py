@@ -194,17 +194,18 @@ def remove(
         )
     size = stored_bytes(model)
     if size:
-        _confirm(f"Delete {model} from {cache_folder()}, where other programs use it too ({gigabytes(size)})?", yes)
+        question = f"Delete {model} from {cache_folder()}, where other programs use it too ({gigabytes(size)})?"
+        _confirm(question, yes, default=False)
     remove_from_cache(model)
     _say(f"{model} is deleted; {gigabytes(size)} are free again.")
 
 
-def _confirm(question: str, yes: bool) -> None:
+def _confirm(question: str, yes: bool, *, default: bool = True) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UnansweredError(_clean(question), "Nobody can answer here; say it again with --yes.")
-    typer.confirm(_clean(question), default=True, abort=True, err=True)
+    typer.confirm(_clean(question), default=default, abort=True, err=True)
 
 
 @contextmanager
@@ -224,13 +225,14 @@ def _progress(missing: int, total: int) -> Iterator[Callable[[FetchProgress], No
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("", total=total)
-        told = 0.0
+        bar = bars.add_task("", total=total, completed=total - missing)
+        told, file = 0.0, ""
 
         def tell(at: FetchProgress) -> None:
-            nonlocal told
-            if time.monotonic() - told > 0.1 or at.done == at.total:  # pieces are small, and there are many
-                told = time.monotonic()
+            nonlocal told, file
+            # Pieces are small, and there are many.
+            if at.file != file or at.done == at.total or time.monotonic() - told > 0.1:
+                told, file = time.monotonic(), at.file
                 bars.update(bar, completed=at.done, description=_clean(at.file))
 
         yield tell

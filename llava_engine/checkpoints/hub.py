@@ -137,6 +137,7 @@ class Hub:
             if not _is_ours_alone(out):
                 raise ModelError(f"{repository.id} is being fetched already.", "Wait for the other one to end.")
             arriving = _Arriving(out, part, file, tell)
+            tell(arriving.size)
 
             def receive() -> None:
                 if arriving.size < file.size:
