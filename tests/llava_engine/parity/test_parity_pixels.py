@@ -92,3 +92,14 @@ def test_keep_has_a_shape_of_its_own() -> None:
     assert patch_count(pixels(noise(900, 25), TOWER, "keep")) == 0
     with pytest.raises(ValueError, match="must be"):
         pixels(noise(900, 2), TOWER, "keep")
+
+
+def test_tiles_heed_no_towers_filter() -> None:
+    """The original fits a picture by Pillow's usual filter, and the tower's own then has nothing left to resize."""
+    bilinear = Preprocessing.from_config(CLIP | {"resample": 2})
+    views = bilinear.as_original("anyres", PINPOINTS).views(noise(80, 60))
+    assert same(views, pixels(noise(80, 60), bilinear, "anyres", PINPOINTS))
+    assert same(views, TOWER.as_original("anyres", PINPOINTS).views(noise(80, 60)))
+    padded = bilinear.as_original("pad").pixels(noise(80, 60))
+    assert same(padded, pixels(noise(80, 60), bilinear, "pad"))
+    assert not same(padded, TOWER.as_original("pad").pixels(noise(80, 60)))
