@@ -34,7 +34,7 @@ TOKENIZER_FILES = (
 )
 _TOWER = "vision_tower."
 _AN = {"adapter": "an adapter", "projector": "a projector"}
-_KIND = {"own": "A LLaVA of our own", "MPT": "LLaVA-MPT", "llava-hf 1.5": "LLaVA 1.5", "llava-hf NeXT": "LLaVA NeXT"}
+_KIND = {"MPT": "LLaVA-MPT", "llava-hf 1.5": "LLaVA 1.5", "llava-hf NeXT": "LLaVA NeXT"}
 _EMBEDDINGS = {False: "language_model.model.embed_tokens.weight", True: "language_model.transformer.wte.weight"}
 _NORM = {False: "language_model.model.norm.weight", True: "language_model.transformer.norm_f.weight"}
 
@@ -44,7 +44,7 @@ class Found:
     """What a folder turned out to be, for a person to read.
 
     Attributes:
-        generation: "v0", "v0 ScienceQA", "v1", "MPT", "1.5", "1.6", "llava-hf 1.5", "llava-hf NeXT", or "own".
+        generation: "v0", "v0 ScienceQA", "v1", "MPT", "1.5", "1.6", "llava-hf 1.5", "llava-hf NeXT".
         layout: whose names its config and tensors have.
         form: a whole model, an adapter, or a projector alone (the last two over a base).
         tower: where the vision tower's weights come from.
@@ -169,7 +169,7 @@ def open_checkpoint(
             preprocessor = base_folder / "preprocessor_config.json"
         if not preprocessor.is_file():
             raise ModelError(f"{home} has no preprocessor_config.json.", "Take the model's folder complete.")
-        preprocessing = Preprocessing.from_file(preprocessor)
+        preprocessing = _settings(preprocessor)
     else:
         tower = _tower(raw, home, stored, towers or {}, notes)
         config = from_original(raw, tower.config)
@@ -193,8 +193,8 @@ def open_checkpoint(
     _check_wrapping(folder, config, tokenizer)
     _check_pixels(folder, config, preprocessing)
 
-    chosen_template, why = sniff.template(raw, config, tokenizer.special_ids, form)
-    generation = sniff.generation(raw, config, tokenizer.special_ids)
+    chosen_template, why = sniff.template(raw, config, tokenizer, form)
+    generation = sniff.generation(raw, config, tokenizer, form)
     if template is not None:
         chosen_template, why = template, f"you asked for it (its content speaks for {chosen_template})"
     config = replace(config, template=templates.get(chosen_template).name)
@@ -257,8 +257,13 @@ def _preprocessing(tower: Tower, raw: Mapping[str, Any], config: LlavaConfig) ->
     if tower.preprocessor is None:
         preprocessing = Preprocessing("square", (size, size), size)
     else:
-        preprocessing = Preprocessing.from_file(tower.preprocessor)
+        preprocessing = _settings(tower.preprocessor)
     return preprocessing.as_original(aspect_ratio(raw), config.tiles.pinpoints if config.tiles else ())
+
+
+def _settings(file: Path) -> Preprocessing:
+    check_own_file(file.parent, file)
+    return Preprocessing.from_file(file)
 
 
 def _tokenizer(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from llava_engine.checkpoints.catalog import EMBEDDED
+from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.errors import ModelError
 
@@ -88,3 +91,36 @@ def test_a_pointer_is_not_the_weights(folder: Path) -> None:
 def test_a_large_file_that_begins_like_a_pointer_is_none(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(POINTER + b" " * 2000)
     check_own_file(folder, folder / "model.safetensors")
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return shutil.copytree(EMBEDDED, tmp_path / "a-model", ignore=shutil.ignore_patterns("samples", "*.py", "*.md"))
+
+
+READ = ["config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_no_model_is_opened_through_a_link_that_leads_out(model: Path, name: str) -> None:
+    (model / name).rename(model.parent / name)
+    (model / name).symlink_to(model.parent / name)
+    with pytest.raises(ModelError, match="leads out of its folder"):
+        open_checkpoint(model)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_no_model_is_opened_from_pointers(model: Path, name: str) -> None:
+    (model / name).write_bytes(POINTER)
+    with pytest.raises(ModelError, match="git-LFS pointers"):
+        open_checkpoint(model)
+
+
+def test_a_snapshot_of_the_hub_cache_is_opened(model: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "models--a--b"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    model.rename(repository / "blobs")
+    for name in READ:
+        (snapshot / name).symlink_to(Path("../../blobs") / name)
+    assert open_checkpoint(snapshot).found.generation == "llava-hf 1.5"
