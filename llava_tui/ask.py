@@ -90,7 +90,7 @@ def stats_line(engine: EngineLike, reply: Reply) -> str:
     card, pictures = engine.card, sum(reply.picture_tokens)
     return (
         f"{reply.completion_tokens} tokens at {reply.tokens_per_second:.1f}/s, the first after "
-        f"{reply.time_to_first_token_s:.2f} s · prompt {reply.prompt_tokens} tokens ({pictures} pictures, "
+        f"{reply.time_to_first_token_s:.2f} s · prompt {reply.prompt_tokens} tokens ({pictures} of pictures, "
         f"{reply.cached_tokens} cached) · {card.name}, {card.device}, {card.dtype}, {card.kernel}"
     )
 

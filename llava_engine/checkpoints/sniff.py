@@ -1,17 +1,19 @@
 """What a checkpoint is, told by its content and never by a name: its generation, and the template it was trained with.
 
-In: the parsed config, our reading of it, the tokenizer's special tokens. Knows no files.
+In: the parsed config, our reading of it, the tokenizer. Knows no files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from llava_engine.checkpoints.original_config import is_original
+from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig
 
 Layout = Literal["original", "hf"]
+_OF_TEMPLATE = {"v0": "v0", "sqa": "v0 ScienceQA"}
 Form = Literal["whole", "adapter", "projector"]
 
 
@@ -20,17 +22,18 @@ def layout(raw: Mapping[str, Any]) -> Layout:
     return "original" if is_original(raw) else "hf"
 
 
-def generation(raw: Mapping[str, Any], config: LlavaConfig, specials: Collection[str]) -> str:
+def generation(raw: Mapping[str, Any], config: LlavaConfig, tokenizer: Tokenizer, form: Form) -> str:
     """The generation, as people call it.
 
     Args:
         raw: the parsed config.json.
         config: our reading of it.
-        specials: the tokenizer's special tokens.
+        tokenizer: the checkpoint's.
+        form: whether it is whole.
     """
     if layout(raw) == "hf":
-        if raw.get("llava"):
-            return "own"
+        if config.projector != "mlp2x_gelu":  # converted from an older one; only we write that
+            return _OF_TEMPLATE.get(config.template or "", "v1")
         return "llava-hf 1.5" if config.tiles is None else "llava-hf NeXT"
     if isinstance(config.language, MptConfig):
         return "MPT"
@@ -38,12 +41,12 @@ def generation(raw: Mapping[str, Any], config: LlavaConfig, specials: Collection
         return "1.6"
     if config.projector == "mlp2x_gelu":
         return "1.5"
-    if "[PAD]" in specials:
-        return "v0" if config.wrap_pictures else "v0 ScienceQA"
-    return "v1"
+    if _pads_as_v1(tokenizer, form):
+        return "v1"
+    return "v0" if config.wrap_pictures else "v0 ScienceQA"
 
 
-def template(raw: Mapping[str, Any], config: LlavaConfig, specials: Collection[str], form: Form) -> tuple[str, str]:
+def template(raw: Mapping[str, Any], config: LlavaConfig, tokenizer: Tokenizer, form: Form) -> tuple[str, str]:
     """The conversation template that the weights were trained with, and why we think so (one line)."""
     if config.template is not None:
         return config.template, "the checkpoint's config says so"
@@ -52,17 +55,25 @@ def template(raw: Mapping[str, Any], config: LlavaConfig, specials: Collection[s
         return "mpt", "its language model is an MPT"
     if form == "projector" and config.projector == "mlp2x_gelu":
         return "plain", "a projector alone: its pretraining saw captions only"
-    if "<|im_start|>" in specials:
+    if "<|im_start|>" in tokenizer.special_ids:
         return "chatml", "its tokenizer has <|im_start|>"
     if _is_mistral(raw, language):
         return "mistral", "its language model is a Mistral (grouped heads, rotary base 1e6)"
     if layout(raw) == "hf" or config.projector == "mlp2x_gelu":
         return "v1", "a two-layer projector over a Llama: LLaVA 1.5 and later were trained with it"
-    if "[PAD]" in specials:
-        if config.wrap_pictures:
-            return "v0", "its tokenizer has [PAD] and the config asks for <im_start> and <im_end>"
-        return "sqa", "its tokenizer has [PAD] and pictures stand without <im_start>"
-    return "v1-june", "a linear projector, and no [PAD] in the tokenizer"
+    if _pads_as_v1(tokenizer, form):
+        return "v1-june", "a linear projector over a Llama that pads with <unk>, as from v1 on"
+    if config.wrap_pictures:
+        return "v0", "a linear projector, padding of its own, pictures between <im_start> and <im_end>"
+    return "sqa", "a linear projector, padding of its own, pictures without <im_start>"
+
+
+def _pads_as_v1(tokenizer: Tokenizer, form: Form) -> bool:
+    """Training by the v1 template pads with <unk>; v0 added [PAD], or kept what its base had.
+
+    Adapters and projectors have no tokenizer of their own to say so; they came with v1.
+    """
+    return form != "whole" or tokenizer.pad_id == tokenizer.special_ids.get("<unk>", -1)
 
 
 def _is_mistral(raw: Mapping[str, Any], language: LanguageConfig) -> bool:

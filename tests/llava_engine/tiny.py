@@ -142,5 +142,6 @@ def tokenizer_files(folder: Path, specials: Sequence[str], added: Sequence[str] 
         "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "vocab": vocabulary, "merges": []},
     }
     settings = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True, "legacy": True}
+    settings["pad_token"] = "[PAD]" if "[PAD]" in added else "<unk>"
     for name, content in (("tokenizer.json", tokenizer), ("tokenizer_config.json", settings)):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")

@@ -177,7 +177,7 @@ class TestShow:
     def test_the_embedded_model(self, llava: Llava, hub: FakeHub) -> None:
         found = json.loads(llava("models", "show", "--json").out)
         config = json.loads((EMBEDDED / "config.json").read_text())
-        assert (found["generation"], found["layout"], found["form"]) == ("own", "hf", "whole")
+        assert (found["generation"], found["layout"], found["form"]) == ("llava-hf 1.5", "hf", "whole")
         assert found["language_model"]["layers"] == config["text_config"]["num_hidden_layers"]
         assert found["language_model"]["vocabulary"] == config["text_config"]["vocab_size"]
         assert found["tower"]["image_size"] == config["vision_config"]["image_size"]

@@ -209,7 +209,8 @@ def test_an_adapter_over_a_base_is_the_merged_model(room: Path) -> None:
 
 def test_our_own_layout_is_opened_as_before(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(complete(TINY, tmp_path / "x"))
-    assert (checkpoint.found.generation, checkpoint.found.layout, checkpoint.config.template) == ("own", "hf", "v1")
+    assert (checkpoint.found.generation, checkpoint.found.layout) == ("llava-hf 1.5", "hf")
+    assert checkpoint.config.template == "v1"
     assert checkpoint.found.tower == "in the checkpoint"
 
 
@@ -217,3 +218,11 @@ def test_onevision_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava_onevision", "text_config": {}}))
     with pytest.raises(ModelError, match="OneVision"):
         open_checkpoint(tmp_path)
+
+
+def test_v0_is_known_by_its_padding_where_it_has_no_token_for_it(room: Path) -> None:
+    folder = whole(room / "a", {**JUNE, **WRAPPED}, 1, V0[1:])
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"pad_token": "</s>"}))
+    checkpoint = open_checkpoint(folder)
+    assert (checkpoint.found.generation, checkpoint.config.template) == ("v0", "v0")
