@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.errors import ModelError
 
-# How much of one file may stay mapped into memory after it was read.
+# How much of the files may stay mapped into memory after it was read.
 MAPPED_BYTES = 2**26
 
 
@@ -56,7 +55,7 @@ class TensorFiles:
         """Look at the model's weight files in a folder, or at these."""
         self.folder = folder
         self._opened: dict[Path, Any] = {}
-        self._read: Counter[Path] = Counter()
+        self._mapped = 0
         self.tensors: dict[str, StoredTensor] = {}
         for file in weight_files(folder) if files is None else files:
             for name, shape, dtype in self._shapes(file):
@@ -71,10 +70,11 @@ class TensorFiles:
         file = self.tensors[name].file
         opened = self._open(file)
         tensor: Tensor = opened[name] if isinstance(opened, Mapping) else opened.get_tensor(name)
-        self._read[file] += tensor.nbytes
-        if self._read[file] > MAPPED_BYTES:
+        self._mapped += tensor.nbytes
+        if self._mapped > MAPPED_BYTES:
             # Pages of a mapped file count as this process's memory until the mapping goes: begin a new one next time.
-            del self._opened[file], self._read[file]
+            self._opened.clear()
+            self._mapped = 0
         return tensor
 
     def _shapes(self, file: Path) -> list[tuple[str, tuple[int, ...], torch.dtype]]:

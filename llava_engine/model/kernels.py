@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Weights are quantized by blocks of about so many numbers, so that float32 copies stay small beside the weight itself.
-BLOCK = 8_000_000
+BLOCK = 2_000_000
 
 
 class PlainLinear(nn.Module):
@@ -56,11 +56,16 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        codes, scale = int8_codes(weight)
-        zeros = torch.zeros(len(codes), dtype=torch.long)
+        scale = int8_scale(weight)
+        zeros = torch.zeros(len(weight), dtype=torch.long)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch warns that these constructors will move one day
-            quantized = torch._make_per_channel_quantized_tensor(codes, scale.double(), zeros, 0)
+            quantized = torch._empty_per_channel_affine_quantized(
+                weight.shape, scales=scale.double(), zero_points=zeros, axis=0, dtype=torch.qint8
+            )
+            # The codes are written where they will be read from: a quantized tensor has no other way without a copy.
+            inside = torch.empty(0, dtype=torch.int8).set_(quantized.untyped_storage(), 0, weight.shape)
+            write_int8_codes(weight, scale, inside)
             self.packed = torch.ops.quantized.linear_prepack(quantized, None)
         self.bias = None if bias is None else bias.float()
 
@@ -77,7 +82,8 @@ class UnpackedInt8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        codes, scale = int8_codes(weight)
+        scale, codes = int8_scale(weight), torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
+        write_int8_codes(weight, scale, codes)
         self.dtype = weight.dtype
         self.register_buffer("codes", codes)
         self.register_buffer("scale", scale)
@@ -90,15 +96,15 @@ class UnpackedInt8Linear(nn.Module):
         return (y if bias is None else y + bias).to(x.dtype)  # type: ignore[operator]
 
 
-def int8_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """(out, in) -> int8 (out, in) and float32 (out,): the weight is nearly codes · scale."""
-    codes = torch.empty(weight.shape, dtype=torch.int8, device=weight.device)
-    scale = torch.empty(len(weight), dtype=torch.float32, device=weight.device)
+def int8_scale(weight: Tensor) -> Tensor:
+    """(out, in) -> float32 (out,): what each row is divided by to fit into int8."""
+    return torch.cat([weight[rows].float().abs().amax(1).clamp_min(1e-12) / 127 for rows in row_blocks(weight)])
+
+
+def write_int8_codes(weight: Tensor, scale: Tensor, codes: Tensor) -> None:
+    """Fill int8 (out, in): the weight is nearly codes · scale."""
     for rows in row_blocks(weight):
-        block = weight[rows].float()
-        scale[rows] = block.abs().amax(1).clamp_min(1e-12) / 127
-        codes[rows] = (block / scale[rows, None]).round_().to(torch.int8)
-    return codes, scale
+        codes[rows] = (weight[rows].float() / scale[rows, None]).round_()
 
 
 def row_blocks(weight: Tensor, multiple: int = 64) -> list[slice]:
