@@ -21,7 +21,7 @@ from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.errors import ModelError
 
 # How much of the files may stay mapped into memory after it was read.
-MAPPED_BYTES = 2**26
+MAPPED_BYTES = 2**25
 
 
 @dataclass(frozen=True)

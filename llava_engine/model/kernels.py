@@ -64,7 +64,7 @@ class Int8Linear(nn.Module):
                 weight.shape, scales=scale.double(), zero_points=zeros, axis=0, dtype=torch.qint8
             )
             # The codes are written where they will be read from: a quantized tensor has no other way without a copy.
-            inside = torch.empty(0, dtype=torch.int8).set_(quantized.untyped_storage(), 0, weight.shape)
+            inside = torch.empty(0, dtype=torch.int8).set_(quantized.untyped_storage()).view(weight.shape)
             write_int8_codes(weight, scale, inside)
             self.packed = torch.ops.quantized.linear_prepack(quantized, None)
         self.bias = None if bias is None else bias.float()

@@ -34,7 +34,7 @@ def bound(config: LlavaConfig, final: int) -> int:
 @reads_proc
 @pytest.mark.parametrize("quantize", QUANTIZED)
 def test_a_checkpoint_of_a_few_layers(quantize: str, tmp_path: Path) -> None:
-    config = wide(layers=2, vocabulary=8000)
+    config = wide(layers=1)
     stored = write_large(config, tmp_path / "model")
     took = load_apart(tmp_path / "model", dtype="bfloat16", quantize=quantize)
     assert took["peak"] <= bound(config, took["final"])
