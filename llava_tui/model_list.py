@@ -7,6 +7,7 @@ where the eye is when a long list has gone by.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -55,8 +56,10 @@ def page(found: dict[str, Any]) -> Iterator[str]:
         yield from (f"    {line}" for line in lines if not line.startswith("Fetch"))
     yield ""
     yield f"Hub cache {found['cache']['folder']}"
+    several = Counter(one["id"] for one in found["cache"]["models"])
     for one in found["cache"]["models"]:
-        yield f"  {HERE} {one['id']}  {gigabytes(one['bytes'])}"
+        which = f" at {one['commit']}" if several[one["id"]] > 1 else ""
+        yield f"  {HERE} {one['id']}{which}  {gigabytes(one['bytes'])}"
     if not found["cache"]["models"]:
         yield "  no LLaVA yet: llava models get ID"
     yield ""

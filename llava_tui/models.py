@@ -164,7 +164,7 @@ def get(
     if tower and is_id(tower) and find_in_cache(tower) is None:
         _note(f"Its vision tower is not in the cache: llava models get {tower}")
     if not advice:
-        _note(f"Talk with it: llava chat --model {model}")
+        _note(f"Talk with it: llava chat --model {model if find_in_cache(model) == folder else folder}")
 
 
 @app.command()

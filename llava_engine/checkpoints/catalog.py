@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from llava_engine.checkpoints.hub_cache import cache_folder, find_in_cache, id_of_snapshot, is_id
 from llava_engine.checkpoints.original_config import is_original
@@ -61,20 +62,24 @@ def name_of(folder: Path, *, env: Mapping[str, str] = os.environ) -> str:
 
 def holds_llava(folder: Path) -> bool:
     """Whether a folder's config.json is that of a LLaVA, by its keys. Quick, and never an error: for lists."""
-    try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    hugging_face = {"vision_config", "text_config", "vision_feature_layer"}
-    return isinstance(raw, dict) and (is_original(raw) or raw.keys() >= hugging_face)
+    raw = _config(folder)
+    return is_original(raw) or raw.keys() >= {"vision_config", "text_config", "vision_feature_layer"}
 
 
 def named_tower(folder: Path) -> str | None:
     """The vision tower that a folder's config.json names and its weights do not hold, as far as small files tell."""
+    tower = _config(folder).get("mm_vision_tower")
+    try:
+        inside = any("vision_tower." in index.read_text(encoding="utf-8") for index in folder.glob("*.index.json"))
+    except (OSError, ValueError):
+        return None
+    return tower if isinstance(tower, str) and not inside else None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """A folder's config.json; empty when there is none that can be read."""
     try:
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        inside = any("vision_tower." in index.read_text(encoding="utf-8") for index in folder.glob("*.index.json"))
     except (OSError, ValueError, RecursionError):
-        return None
-    tower = raw.get("mm_vision_tower") if isinstance(raw, dict) and not inside else None
-    return tower if isinstance(tower, str) else None
+        return {}
+    return raw if isinstance(raw, dict) else {}

@@ -102,12 +102,16 @@ def find_in_cache(model_id: str, *, revision: str = "main", env: Mapping[str, st
 
     Args:
         model_id: `ORG/NAME`; anything else is not in the cache.
-        revision: a branch or tag that the cache has heard of, or a commit.
+        revision: a branch or tag that the cache has heard of, or a commit. Where it has not heard of main, the only
+            snapshot that is whole stands for it.
     """
     if not is_id(model_id) or not _REVISION.fullmatch(revision) or not is_inside(revision):
         return None
     repository = repository_folder(cache_folder(env), model_id)
     commit = revision if COMMIT.fullmatch(revision) else _read_ref(repository / "refs" / revision)
+    if commit is None and revision == "main":
+        whole = [snapshot for snapshot in _commits(repository) if is_whole(snapshot)]
+        return whole[0] if len(whole) == 1 else None
     snapshot = repository / "snapshots" / (commit or "none")
     return snapshot if commit and is_whole(snapshot) else None
 
@@ -162,10 +166,14 @@ def stored_bytes(model_id: str, env: Mapping[str, str] = os.environ) -> int:
 def _snapshots(cache: Path) -> Iterator[CachedModel]:
     for repository in cache.glob("models--*--*"):
         model_id = _id(repository)
-        for snapshot in repository.glob("snapshots/*") if model_id else ():
-            if model_id and COMMIT.fullmatch(snapshot.name) and is_whole(snapshot):
+        for snapshot in _commits(repository):
+            if model_id and is_whole(snapshot):
                 size = sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file())
                 yield CachedModel(model_id, snapshot.name, snapshot, size)
+
+
+def _commits(repository: Path) -> list[Path]:
+    return [snapshot for snapshot in repository.glob("snapshots/*") if COMMIT.fullmatch(snapshot.name)]
 
 
 def _id(repository: Path) -> str | None:

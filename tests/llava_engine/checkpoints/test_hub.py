@@ -121,8 +121,15 @@ class TestFetching:
     def test_a_commit_needs_no_ref(self, hub: Hub, env: dict[str, str]) -> None:
         folder = hub.fetch(hub.look_up(ID, COMMIT))
         assert not (hub.cache / "models--someone--a-model" / "refs").exists()
-        assert find_in_cache(ID, env=env) is None
         assert find_in_cache(ID, revision=COMMIT, env=env) == folder
+
+    def test_the_only_snapshot_stands_for_main_where_nobody_said_what_main_is(
+        self, hub: Hub, env: dict[str, str]
+    ) -> None:
+        folder = hub.fetch(hub.look_up(ID, COMMIT))
+        assert find_in_cache(ID, env=env) == folder
+        shutil.copytree(folder, folder.with_name("f" * 40))
+        assert find_in_cache(ID, env=env) is None
 
     def test_an_empty_file_is_a_file(self, hub: Hub, server: FakeHub) -> None:
         server.repositories[ID]["merges.txt"] = b""
