@@ -64,13 +64,14 @@ BAD_PICTURES: dict[str, Callable[[Path], object]] = {
 
 def fails_cleanly(llava: Llava, *arguments: str, home: Path) -> str:
     """Run it; hold what every failure owes; give back what was said."""
+    before = sorted(home.rglob("*"))
     done = llava(*arguments)
     assert done.code == 1, done
     assert done.out == ""
     assert 1 <= len(done.err.strip().splitlines()) <= 3, done.err
     assert "Traceback" not in done.err
     assert all(line.isprintable() for line in done.err.splitlines())
-    assert not home.exists()
+    assert sorted(home.rglob("*")) == before
     return done.err
 
 
