@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from textual.app import App
 from textual.command import Provider
@@ -120,6 +120,7 @@ def run_chat(
     pictures: Sequence[str],
     *,
     model: str | None = None,
+    placing: Mapping[str, Any] | None = None,
     resume: bool = False,
     system: str | None = None,
     sampling: Sampling | None = None,
@@ -129,6 +130,7 @@ def run_chat(
     Args:
         pictures: paths or URLs to attach at once.
         model: a folder; None for the embedded model.
+        placing: device, dtype, quantize, …: what `llava_engine.load` takes beside the model.
         resume: go on with the last conversation.
         system: the system text; None for the template's own.
         sampling: how answers are drawn.
@@ -148,7 +150,7 @@ def run_chat(
     app = LlavaApp(
         session,
         store.chats,
-        _loader(model),
+        _loader(model, placing or {}),
         pictures=pictures,
         tiny=model is None,
         # Sixel pictures are sent anew with every frame of an answer below them: they would flicker in the transcript.
@@ -165,12 +167,12 @@ def run_chat(
         raise app.crash
 
 
-def _loader(model: str | None) -> Loader:
+def _loader(model: str | None, placing: Mapping[str, Any]) -> Loader:
     def load(on_progress: Callable[[LoadProgress], None]) -> EngineLike:
         import llava_engine
 
         try:
-            engine = llava_engine.load(model, on_progress=on_progress)
+            engine = llava_engine.load(model, on_progress=on_progress, **placing)
         finally:
             collector.resume()
         remember_model(engine.card)

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,6 +52,12 @@ def ask(
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
     seed: options.Seed = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quantize: options.Quantize = "none",
+    max_memory: options.MaxMemory = None,
+    devices: options.Devices = None,
+    context: options.Context = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: the answer and what it took.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="A line on standard error: tokens, seconds, model.")] = False,
 ) -> None:
@@ -66,7 +72,15 @@ def ask(
     conversation = Conversation((Message.user(question, pictures),), system)
     collector.rest()
     try:
-        engine = _load(model)
+        engine = _load(
+            model,
+            device=device,
+            dtype=dtype,
+            quantize=quantize,
+            max_memory=max_memory,
+            devices=devices,
+            context=context,
+        )
     finally:
         collector.resume()
     remember_model(engine.card)
@@ -128,15 +142,15 @@ def _open(source: str) -> Picture:
     return open_picture(source)
 
 
-def _load(model: str | None) -> EngineLike:
+def _load(model: str | None, **placing: Any) -> EngineLike:
     import llava_engine
 
     if not sys.stderr.isatty():
-        return llava_engine.load(model)
+        return llava_engine.load(model, **placing)
     from rich.console import Console
 
     with Console(stderr=True).status("Loading the model"):
-        return llava_engine.load(model)
+        return llava_engine.load(model, **placing)
 
 
 def _output(engine: EngineLike, as_json: bool) -> AnswerOutput:

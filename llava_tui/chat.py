@@ -43,6 +43,12 @@ def chat(
     system: options.System = None,
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quantize: options.Quantize = "none",
+    max_memory: options.MaxMemory = None,
+    devices: options.Devices = None,
+    context: options.Context = None,
 ) -> None:
     """Talk about pictures, full screen."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -58,6 +64,14 @@ def chat(
     run_chat(
         pictures or [],
         model=model,
+        placing={
+            "device": device,
+            "dtype": dtype,
+            "quantize": quantize,
+            "max_memory": max_memory,
+            "devices": devices,
+            "context": context,
+        },
         resume=continued,
         system=system,
         sampling=Sampling(temperature=temperature, max_new_tokens=max_new_tokens),

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, NoReturn
 import typer
 from typer.main import get_command
 
-from llava_engine.errors import LlavaError, StorageError
+from llava_engine.errors import LlavaError, OutOfMemoryError, StorageError
 from llava_tui.lazy_group import LazyGroup, Mount
 
 
@@ -116,7 +116,11 @@ def _fail(error: LlavaError) -> NoReturn:
     from llava_engine.conversation.plain_text import strip_control
 
     lines = [" ".join(strip_control(line).split()) for line in (error.cause, error.remedy)]
-    typer.echo("llava: " + "\n".join(line for line in lines if line), err=True)
+    if isinstance(error, OutOfMemoryError):
+        from llava_tui.plan_lines import plan_lines
+
+        lines += ["", *plan_lines(error.plan)]
+    typer.echo("llava: " + "\n".join(line for number, line in enumerate(lines) if line or number > 1), err=True)
     sys.exit(1)
 
 

@@ -5,15 +5,18 @@ Knows nothing of chats.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from llava_engine.contract import EngineLike, LoadProgress
+from llava_engine.errors import LoadCancelledError
 from llava_tui.engine_thread import EngineThread
 from llava_tui.events import Loading, ModelReady
 from llava_tui.outbox import Outbox
 
 Loader = Callable[[Callable[[LoadProgress], None]], EngineLike]
-"""Loads a model, telling its progress; raises LlavaError. Runs on the engine's thread."""
+"""Loads a model, telling its progress (which raises LoadCancelledError when nobody wants the model any more); raises
+LlavaError. Runs on the engine's thread."""
 
 
 class ModelSeat:
@@ -32,6 +35,7 @@ class ModelSeat:
     def __init__(self, outbox: Outbox, ready: Callable[[], None]) -> None:
         self._outbox = outbox
         self._ready = ready
+        self._cancel = threading.Event()
         self._thread = EngineThread(lambda error: outbox.later(lambda: outbox.tell(error)))
         self.engine: EngineLike | None = None
         self.loading = False
@@ -42,14 +46,23 @@ class ModelSeat:
         self._thread.submit(job)
 
     def load(self, loader: Loader) -> None:
-        """Load a model in the background. The old one goes first: its memory is needed."""
+        """Load a model in the background. The old one goes first: its memory is needed. So does a load under way."""
+        self._cancel.set()
+        self._cancel = cancel = threading.Event()
         self.engine = None
         self.loading = True
         self.progress = None
 
         def job() -> None:
+            def note(progress: LoadProgress) -> None:
+                if cancel.is_set():
+                    raise LoadCancelledError
+                self._outbox.later(lambda: self._note(progress))
+
             try:
-                engine = loader(lambda progress: self._outbox.later(lambda: self._note(progress)))
+                engine = loader(note)
+            except LoadCancelledError:
+                return
             except BaseException as error:
                 failure = error  # `error` is gone when it is read
                 self._outbox.later(lambda: self._failed(failure))
@@ -59,7 +72,8 @@ class ModelSeat:
         self._thread.submit(job)
 
     def close(self, timeout_s: float) -> None:
-        """End the thread after its job."""
+        """End the thread after its job; a load under way is cancelled."""
+        self._cancel.set()
         self._thread.close(timeout_s)
 
     def _note(self, progress: LoadProgress) -> None:

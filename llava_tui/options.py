@@ -1,4 +1,4 @@
-"""The options that `llava ask` and `llava chat` share, said once, so that they are spelled and checked alike."""
+"""The options that several commands share, said once, so that they are spelled and checked alike."""
 
 from __future__ import annotations
 
@@ -29,5 +29,27 @@ Temperature = Annotated[
 ]
 MaxNewTokens = Annotated[
     int, typer.Option("--max-new-tokens", metavar="N", min=1, help="An answer ends here at the latest.")
+]
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.", show_default=False)
+]
+Dtype = Annotated[
+    str, typer.Option("--dtype", metavar="NAME", help="auto, float32, bfloat16, float16.", show_default=False)
+]
+Quantize = Annotated[
+    str,
+    typer.Option(
+        "--quantize", metavar="FORM", help="none, int8, int4, nf4: smaller, a little less exact.", show_default=False
+    ),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option("--max-memory", metavar="SIZE", help="6GiB, or cuda:0=20GiB,cpu=8GiB: no more than this."),
+]
+Devices = Annotated[
+    str | None, typer.Option("--devices", metavar="LIST", help="Spread the layers over GPUs: auto, or 0,1.")
+]
+Context = Annotated[
+    int | None, typer.Option("--context", metavar="N", min=1, help="The most tokens of a conversation.")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="The same seed gives the same text.")]

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llava_engine.conversation.plain_text import strip_control
-from llava_engine.errors import LlavaError
+from llava_engine.errors import LlavaError, OutOfMemoryError
 from llava_tui.events import AnswerGrew, BranchChanged, ChatChanged, Event, Loading, Notice, TurnAdded
+from llava_tui.plan_lines import plan_lines
 
 
 class Outbox:
@@ -44,7 +45,10 @@ class Outbox:
     def tell(self, error: BaseException) -> None:
         """A user's error is told as it is; a bug leaves a crash file, and the conversation goes on."""
         if isinstance(error, LlavaError):
-            self.add(Notice(strip_control(error.cause), strip_control(error.remedy)))
+            remedy = strip_control(error.remedy)
+            if isinstance(error, OutOfMemoryError):
+                remedy = "\n".join((remedy, *plan_lines(error.plan)))
+            self.add(Notice(strip_control(error.cause), remedy))
             return
         path = self._report_bug(error) if self._report_bug is not None else None
         remedy = f"A report for us is in {path}." if path is not None else ""

@@ -58,6 +58,8 @@ def does_not_fit(plan: Plan) -> OutOfMemoryError:
 def _remedy(plan: Plan) -> str:
     if plan.remedies:
         return "Try " + ", or ".join(f"{one.options} ({one.bytes / GIB:.1f} GiB)" for one in plan.remedies[:3]) + "."
+    if not plan.fits:
+        return "Nothing that we know of would make it fit: take a smaller model, or free some memory."
     if plan.quantize == "none":
         return "Try --quantize int8 or int4, a smaller --context, or close other programs."
     return "Try a smaller --context, a smaller model, or close other programs."

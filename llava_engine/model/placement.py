@@ -25,7 +25,8 @@ from llava_engine.plan import Part, Place, Plan, Remedy
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _CHUNK = 512  # positions that go through the layers at once (decoding/stream.py)
-_SLACK = 2**28  # what torch, its threads and its allocator take beside what can be counted
+# What torch, its threads and its allocator take beside what can be counted; a small model needs less of it.
+_LEAST_SLACK, _MOST_SLACK = 2**25, 2**28
 _LEAST_CONTEXT = 1024
 
 
@@ -276,7 +277,8 @@ def _step(model: nn.Module, config: LlavaConfig, dtype: torch.dtype, context: in
     reading = 4 * (rows * (wide + context) + 2 * language.vocab_size)
     seeing = 4 * (vision.grid**2 + 1) * (2 * vision.intermediate_size + 8 * vision.hidden_size)
     largest = max((p.numel() for p in model.parameters()), default=0) * dtype.itemsize
-    return _SLACK + max(reading, seeing, 2 * largest)
+    slack = min(_MOST_SLACK, _LEAST_SLACK + _count(model) * dtype.itemsize // 8)
+    return slack + max(reading, seeing, 2 * largest)
 
 
 def _module_bytes(module: nn.Module, quantize: str, dtype: torch.dtype, side: torch.dtype) -> int:

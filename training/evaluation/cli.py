@@ -35,6 +35,11 @@ def pictures(
     count: Annotated[int, typer.Option("--pictures", "-n", min=2, help="New pictures a column.")] = 100,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other pictures.")] = 0,
     items: Annotated[int, typer.Option("--items", min=1, max=8, help="Most items in a picture.")] = 4,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = "auto",
+    quantize: Annotated[str, typer.Option("--quantize", help="none, int8, int4, nf4.")] = "none",
+    max_memory: Annotated[str | None, typer.Option("--max-memory", metavar="SIZE", help="No more than this.")] = None,
+    devices: Annotated[str | None, typer.Option("--devices", metavar="LIST", help="GPUs: auto, or 0,1.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
     markdown: Markdown = None,
 ) -> None:
@@ -49,7 +54,9 @@ def pictures(
     import llava_engine
     from training.evaluation.pictures import evaluate
 
-    engine = llava_engine.load(model)
+    engine = llava_engine.load(
+        model, device=device, dtype=dtype, quantize=quantize, max_memory=max_memory, devices=devices
+    )
 
     on_terminal = sys.stderr.isatty()
 
@@ -60,7 +67,11 @@ def pictures(
     table = evaluate(engine, count, seed, max_items=items, on_progress=tell)
     if markdown:
         _write(markdown, table.markdown() + "\n")
-    typer.echo(json.dumps({"model": engine.card.name, **table.as_json()}) if as_json else table.markdown())
+    typer.echo(
+        json.dumps({"model": engine.card.name, "kernel": engine.card.kernel, **table.as_json()})
+        if as_json
+        else table.markdown()
+    )
 
 
 def _write(path: Path, text: str) -> None:
