@@ -67,11 +67,8 @@ def pictures(
     table = evaluate(engine, count, seed, max_items=items, on_progress=tell)
     if markdown:
         _write(markdown, table.markdown() + "\n")
-    typer.echo(
-        json.dumps({"model": engine.card.name, "kernel": engine.card.kernel, **table.as_json()})
-        if as_json
-        else table.markdown()
-    )
+    found = {"model": engine.card.name, "kernel": engine.card.kernel, **table.as_json()}
+    typer.echo(json.dumps(found) if as_json else table.markdown())
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,8 +19,8 @@ from training.evaluation.cli import app
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """`llava_engine.load` gives a model that always says yes."""
     engine = Blind("Yes.")
-    engine.card = SimpleNamespace(name="blind")  # type: ignore[attr-defined]
-    monkeypatch.setattr(llava_engine, "load", lambda model=None: engine)
+    engine.card = SimpleNamespace(name="blind", kernel="plain-float32")  # type: ignore[attr-defined]
+    monkeypatch.setattr(llava_engine, "load", lambda model=None, **placing: engine)
 
 
 def test_prints_a_table_and_writes_it(blind: None, tmp_path: Path) -> None:
@@ -46,6 +46,7 @@ def test_json_is_one_object(blind: None) -> None:
     told = json.loads(result.stdout)
     assert told["model"] == "blind" and told["pictures"] == 2
     assert set(told["all"]) == set(told["scores"])
+    assert told["kernel"] == "plain-float32"
 
 
 def test_too_few_pictures_is_a_usage_error(blind: None) -> None:
