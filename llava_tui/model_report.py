@@ -1,25 +1,24 @@
 """What `llava models show` says of a checkpoint: what it turned out to be, and what it takes in memory.
 
-In: an opened checkpoint and the memory options. Out: plain JSON data, and lines for a person made from it. Decides
-nothing: `open_checkpoint` found it, `plan` counted it.
+In: an opened checkpoint, and where it is to go. Out: plain JSON data, and lines for a person. Decides nothing:
+`open_checkpoint` found it, `plan` counted it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llava_engine.errors import DeviceError
 from llava_engine.plan import Plan
+from llava_tui.plan_lines import gibibytes, plan_lines
 
 if TYPE_CHECKING:
     import torch
 
     from llava_engine.checkpoints.checkpoint import Checkpoint
 
-GIB = 2**30
 QUANTIZATIONS = ("none", "int8", "int4", "nf4")
 WEIGHT_FORMS = (".safetensors", ".bin")
 
@@ -34,12 +33,23 @@ def files_in(folder: Path) -> dict[str, Any]:
     }
 
 
-def describe(checkpoint: Checkpoint, **memory: Any) -> dict[str, Any]:
-    """All that is known of a checkpoint, as JSON data.
+def plans(checkpoint: Checkpoint, **placing: Any) -> list[Plan]:
+    """What a checkpoint takes with each quantization.
 
     Args:
-        memory: what `placement.plan` takes: device, dtype, max_memory, devices, context.
+        placing: what `placement.plan` takes beside them: device, dtype, max_memory, devices, context.
+
+    Raises:
+        DeviceError: there is no such device or dtype, or not so long a context.
     """
+    from llava_engine.model.placement import plan
+
+    stored = _stored_dtype(checkpoint)
+    return [plan(checkpoint.config, stored, quantize=quantize, **placing) for quantize in QUANTIZATIONS]
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """All that is known of a checkpoint, as JSON data."""
     from llava_engine.checkpoints.checkpoint import left_out
     from llava_engine.model.config import MptConfig
 
@@ -47,7 +57,6 @@ def describe(checkpoint: Checkpoint, **memory: Any) -> dict[str, Any]:
     vision, language = config.vision, config.language
     unused = left_out(checkpoint)
     used = {name: tensor for name, tensor in checkpoint.tensors.tensors.items() if name not in unused}
-    stored = _stored_dtype(checkpoint)
     return {
         "generation": found.generation,
         "layout": found.layout,
@@ -77,15 +86,14 @@ def describe(checkpoint: Checkpoint, **memory: Any) -> dict[str, Any]:
             "vocabulary": language.vocab_size,
         },
         "context": language.max_position_embeddings,
-        "dtype": str(stored).removeprefix("torch."),
+        "dtype": str(_stored_dtype(checkpoint)).removeprefix("torch."),
         "parameters": sum(math.prod(tensor.shape) for tensor in used.values()),
         "notes": list(found.notes),
-        "memory": [_memory(checkpoint, stored, quantize, memory) for quantize in QUANTIZATIONS],
     }
 
 
-def page(facts: dict[str, Any]) -> Iterator[str]:
-    """The facts as lines for a person."""
+def page(facts: dict[str, Any], plans: Sequence[Plan] = ()) -> Iterator[str]:
+    """The facts as lines for a person, and what the model takes with each quantization."""
     files, tower, language = facts["files"], facts.get("tower"), facts.get("language_model")
     yield facts["name"]
     yield from _rows(("folder", facts["folder"]), ("files", _files_line(files)))
@@ -118,8 +126,15 @@ def page(facts: dict[str, Any]) -> Iterator[str]:
         ("weights", f"{_millions(facts['parameters'])} parameters in {facts['dtype']}"),
         *(("note", note) for note in facts["notes"]),
     )
-    yield ""
-    yield from _memory_lines(facts["memory"])
+    if plans:
+        yield ""
+        yield f"Memory with a context of {plans[0].context:,} tokens"
+        yield f"  {'--quantize':<12}{'weights':>10}{'in all':>10}"
+        for plan in plans:
+            sizes = f"{gibibytes(plan.weights):>10}{gibibytes(plan.total):>10}"
+            yield f"  {plan.quantize:<12}{sizes}  {'fits' if plan.fits else 'does not fit'}"
+        yield ""
+        yield from plan_lines(plans[0])
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
@@ -150,60 +165,6 @@ def gigabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
-def _memory(checkpoint: Checkpoint, stored: torch.dtype, quantize: str, options: dict[str, Any]) -> dict[str, Any]:
-    from llava_engine.model.placement import plan
-
-    try:
-        return plan_facts(plan(checkpoint.config, stored, quantize=quantize, **options))
-    except DeviceError as error:
-        return {"quantize": quantize, "impossible": error.cause}
-
-
-def _memory_lines(plans: list[dict[str, Any]]) -> Iterator[str]:
-    possible = [plan for plan in plans if "impossible" not in plan]
-    if not possible:
-        yield f"Memory: {plans[0]['impossible']}"
-        return
-    first = possible[0]
-    yield f"Memory with a context of {first['context']:,} tokens"
-    yield from _rows(
-        *((_device_label(place, at, first), _free_line(place)) for at, place in enumerate(first["places"]))
-    )
-    yield ""
-    yield f"  {'--quantize':<12}{'weights':>10}{'in all':>10}"
-    for plan in plans:
-        if "impossible" in plan:
-            yield f"  {plan['quantize']:<12}{plan['impossible']}"
-            continue
-        verdict = "fits" if plan["fits"] else "does not fit"
-        sizes = f"{_gib(plan['weights']):>10}{_gib(plan['total']):>10}"
-        yield f"  {plan['quantize']:<12}{sizes}  {plan['dtype']}, {verdict}"
-    yield ""
-    yield "  of which, not quantized"
-    yield from _rows(*((_part_label(part, first), _gib(part["bytes"])) for part in first["parts"]))
-    if not first["fits"] and first["remedies"]:
-        yield ""
-        yield "  What would fit"
-        yield from _rows(*((one["options"], _gib(one["bytes"])) for one in first["remedies"]))
-
-
-def _part_label(part: dict[str, Any], plan: dict[str, Any]) -> str:
-    where = f" on {part['device']}" if len(plan["places"]) > 1 else ""
-    span = f" {part['layers'][0]} to {part['layers'][1] - 1}" if part["layers"] and where else ""
-    return f"{part['name']}{span}{where}"
-
-
-def _device_label(place: dict[str, Any], at: int, plan: dict[str, Any]) -> str:
-    twice = sum(other["device"] == place["device"] for other in plan["places"]) > 1
-    return f"{place['device']} ({at})" if twice else str(place["device"])
-
-
-def _free_line(place: dict[str, Any]) -> str:
-    if place["free"] is None:
-        return f"needs {_gib(place['needed'])}; how much is free nobody can say"
-    return f"needs {_gib(place['needed'])} of {_gib(place['free'])} that may be used"
-
-
 def _rows(*rows: tuple[str, str]) -> Iterator[str]:
     width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
@@ -222,10 +183,6 @@ def _pictures_line(pictures: dict[str, Any]) -> str:
         return f"{pictures['mode']}, {pictures['tokens']} tokens each"
     sizes = ", ".join(f"{width}×{height}" for height, width in pictures["tiles"])
     return f"{pictures['mode']}, {pictures['tokens']} tokens and more for tiles of {sizes} px"
-
-
-def _gib(count: int) -> str:
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
 
 
 def _millions(count: int) -> str:

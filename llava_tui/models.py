@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llava_engine.errors import LlavaError, ModelError
+from llava_tui import options
 
 if TYPE_CHECKING:
     from llava_engine.checkpoints.hub import FetchProgress
+    from llava_engine.plan import Plan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,9 +75,11 @@ def show(
     template: Annotated[
         str | None, typer.Option("--template", metavar="NAME", help="A conversation template, in place of its own.")
     ] = None,
-    context: Annotated[
-        int | None, typer.Option("--context", metavar="N", min=1, help="Count the memory for so many tokens.")
-    ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    max_memory: options.MaxMemory = None,
+    devices: options.Devices = None,
+    context: options.Context = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a model is, what it needs, and how much memory it takes.
@@ -96,19 +100,23 @@ def show(
         facts = published_facts(published, here=False)
         _say(json.dumps(facts, indent=2) if as_json else "\n".join(about(facts)))
         return
-    from llava_tui.model_report import describe, files_in, page
+    from llava_tui.model_report import describe, files_in, page, plan_facts, plans
 
     facts = {"name": name_of(folder), "folder": str(folder), "files": files_in(folder)}
+    memory: list[Plan] = []
     missing: LlavaError | None = None
     try:
         from llava_engine.checkpoints.checkpoint import open_checkpoint
 
         towers = {} if tower is None else {"": tower}
-        facts |= describe(open_checkpoint(folder, base=base, towers=towers, template=template), context=context)
+        checkpoint = open_checkpoint(folder, base=base, towers=towers, template=template)
     except LlavaError as error:
         missing = error
         facts["missing"] = {"cause": error.cause, "remedy": error.remedy}
-    _say(json.dumps(facts, indent=2) if as_json else "\n".join(page(facts)))
+    else:
+        memory = plans(checkpoint, device=device, dtype=dtype, max_memory=max_memory, devices=devices, context=context)
+        facts |= {**describe(checkpoint), "memory": [plan_facts(plan) for plan in memory]}
+    _say(json.dumps(facts, indent=2) if as_json else "\n".join(page(facts, memory)))
     if missing is not None:
         raise missing
 

@@ -190,7 +190,18 @@ class TestShow:
     def test_a_page_for_a_person(self, llava: Llava, hub: FakeHub, own: Path) -> None:
         done = llava("models", "show", str(own))
         assert done.code == 0
-        for word in ("own", str(own), "template", "tower", "projector", "context", "bfloat16", "int8", "int4", "fits"):
+        for word in (
+            str(own),
+            "generation",
+            "template",
+            "tower",
+            "projector",
+            "context",
+            "bfloat16",
+            "int8",
+            "int4",
+            "fits",
+        ):
             assert word in done.out
 
     def test_by_hub_id(self, llava: Llava, hub: FakeHub) -> None:
