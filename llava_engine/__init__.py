@@ -71,6 +71,10 @@ _LAZY = {
 def load(
     model: str | os.PathLike[str] | None = None,
     *,
+    base: str | os.PathLike[str] | None = None,
+    tower: str | os.PathLike[str] | None = None,
+    template: str | None = None,
+    force: bool = False,
     device: str = "auto",
     dtype: str = "auto",
     quantize: str = "none",
@@ -83,7 +87,12 @@ def load(
     """Load a model.
 
     Args:
-        model: a folder in the Hugging Face LLaVA layout; None is the tiny model that comes with the package.
+        model: a folder with any LLaVA in it, or a hub id that was fetched before; None is the tiny model that comes
+            with the package.
+        base: for an adapter or a projector, the folder or hub id of the model that it goes onto.
+        tower: the folder or hub id of its vision tower, where the model neither holds nor finds it.
+        template: the conversation template, in place of the one that its content speaks for.
+        force: take an adapter for another base all the same.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         dtype: "auto", "float32", "bfloat16" or "float16".
         quantize: "none", "int8", "int4" or "nf4": the language model's layers; all else stays in float.
@@ -108,6 +117,10 @@ def load(
 
     return Engine.load(
         folder,
+        base=None if base is None else find(base),
+        towers=None if tower is None else {"": find(tower)},
+        template=template,
+        force=force,
         device=device,
         dtype=dtype,
         quantize=quantize,

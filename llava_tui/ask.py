@@ -52,6 +52,10 @@ def ask(
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
     seed: options.Seed = None,
+    base: options.Base = None,
+    tower: options.Tower = None,
+    template: options.Template = None,
+    force: options.Force = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = "none",
@@ -74,6 +78,10 @@ def ask(
     try:
         engine = _load(
             model,
+            base=base,
+            tower=tower,
+            template=template,
+            force=force,
             device=device,
             dtype=dtype,
             quantize=quantize,

@@ -66,15 +66,10 @@ def show(
     model: Annotated[
         str | None, typer.Argument(metavar="FOLDER|ID", help="A folder or a hub id; without it, the tiny one.")
     ] = None,
-    base: Annotated[
-        Path | None, typer.Option("--base", metavar="DIR", help="The model that an adapter or projector goes onto.")
-    ] = None,
-    tower: Annotated[
-        Path | None, typer.Option("--tower", metavar="DIR", help="The folder of its vision tower.")
-    ] = None,
-    template: Annotated[
-        str | None, typer.Option("--template", metavar="NAME", help="A conversation template, in place of its own.")
-    ] = None,
+    base: options.Base = None,
+    tower: options.Tower = None,
+    template: options.Template = None,
+    force: options.Force = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     max_memory: options.MaxMemory = None,
@@ -108,8 +103,13 @@ def show(
     try:
         from llava_engine.checkpoints.checkpoint import open_checkpoint
 
-        towers = {} if tower is None else {"": tower}
-        checkpoint = open_checkpoint(folder, base=base, towers=towers, template=template)
+        checkpoint = open_checkpoint(
+            folder,
+            base=None if base is None else find(base),
+            towers=None if tower is None else {"": find(tower)},
+            template=template,
+            force=force,
+        )
     except LlavaError as error:
         missing = error
         facts["missing"] = {"cause": error.cause, "remedy": error.remedy}

@@ -30,6 +30,17 @@ Temperature = Annotated[
 MaxNewTokens = Annotated[
     int, typer.Option("--max-new-tokens", metavar="N", min=1, help="An answer ends here at the latest.")
 ]
+Base = Annotated[
+    str | None,
+    typer.Option("--base", metavar="FOLDER|ID", help="What an adapter or a projector goes onto."),
+]
+Tower = Annotated[
+    str | None, typer.Option("--tower", metavar="FOLDER|ID", help="The vision tower, where the model lacks it.")
+]
+Template = Annotated[
+    str | None, typer.Option("--template", metavar="NAME", help="How conversations are written, in place of its own.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Take an adapter for another base all the same.")]
 Device = Annotated[
     str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.", show_default=False)
 ]
