@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from llava_engine.plan import Plan
 
 
+_LONGEST_CAUSE = 600  # letters: a few lines of a terminal
+
+
 class LlavaError(Exception):
     """A user's error.
 
@@ -21,6 +24,8 @@ class LlavaError(Exception):
     """
 
     def __init__(self, cause: str, remedy: str = "") -> None:
+        if len(cause) > _LONGEST_CAUSE:  # it quotes a value from outside; both of its ends say most
+            cause = f"{cause[: _LONGEST_CAUSE // 2]} … {cause[-_LONGEST_CAUSE // 2 :]}"
         super().__init__(f"{cause}\n{remedy}" if remedy else cause)
         self.cause = cause
         self.remedy = remedy

@@ -16,7 +16,8 @@ from llava_engine.checkpoints.files import TensorFiles, TensorSource, read_json
 from llava_engine.checkpoints.hf_config import from_hf
 from llava_engine.checkpoints.original_config import PLACEHOLDER, aspect_ratio, from_original
 from llava_engine.checkpoints.own_files import check_own_file
-from llava_engine.checkpoints.towers import Tower, find_tower, inner_tower, missing_tower, open_tower
+from llava_engine.checkpoints.sizes import check_sizes
+from llava_engine.checkpoints.towers import Tower, find_tower, inner_tower, missing_tower, open_tower, settings
 from llava_engine.checkpoints.views import View, canonical_names
 from llava_engine.conversation import templates
 from llava_engine.conversation.templates import Template
@@ -187,6 +188,7 @@ def open_checkpoint(
     rows = embeddings.shape[0] if embeddings is not None and embeddings.shape else 0
     tokenizer, written = _tokenizer(folder, base_folder, raw, config, rows)
     config = _sizes_from_tensors(folder, config, tensors, tokenizer, notes)
+    check_sizes(config, tensors.tensors)
     if sniff.layout(raw) == "original":
         patch = tokenizer.special_ids.get("<im_patch>", PLACEHOLDER)
         config = replace(config, image_token_id=patch if patch < config.language.vocab_size else PLACEHOLDER)
@@ -230,11 +232,10 @@ def _tower(
     own = inner_tower(stored.tensors)
     if own is not None and (raw.get("unfreeze_mm_vision_tower") or found is None):
         tensors = View(folder, {name: (stored, name) for name in stored.tensors if name.startswith(_TOWER)})
-        outside = open_tower(found) if found is not None else None
-        if outside is None:
+        shape, preprocessor = settings(found) if found is not None else (own, None)
+        if found is None:
             notes.append(f"Its tower {named} is not here; the copy in the checkpoint is used, its shape read off it.")
-        config = outside.config if outside is not None else own
-        return Tower(config, tensors, outside.preprocessor if outside else None, "in the checkpoint")
+        return Tower(shape, tensors, preprocessor, "in the checkpoint")
     if found is None:
         raise missing_tower(named)
     if own is not None:
@@ -303,13 +304,6 @@ def _sizes_from_tensors(
             "The weights do not belong to this config.json, or the copy is not whole.",
         )
     _refuse_delta(folder, tensors, mpt)
-    prefix = "language_model.transformer.blocks." if mpt else "language_model.model.layers."
-    layers = {name.removeprefix(prefix).split(".")[0] for name in tensors.tensors if name.startswith(prefix)}
-    if len(layers) != config.language.num_hidden_layers:
-        raise ModelError(
-            f"{folder}: config.json says {config.language.num_hidden_layers} layers, the weights have {len(layers)}.",
-            "The weights do not belong to this config.json, or the copy is not whole.",
-        )
     count = embeddings.shape[0]
     if tokenizer.vocabulary > count:
         raise ModelError(

@@ -6,7 +6,6 @@ tensors and runs no code. Knows nothing of models.
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from llava_engine.checkpoints.json_file import read_json as read_json
 from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.errors import ModelError
 
@@ -89,28 +89,6 @@ class TensorFiles:
             check_own_file(file.parent, file)
             self._opened[file] = _open_safetensors(file) if file.suffix == ".safetensors" else _open_bin(file)
         return self._opened[file]
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file of a checkpoint.
-
-    Raises:
-        ModelError: it is missing, not readable, not JSON, not an object, or not the folder's own.
-    """
-    check_own_file(file.parent, file)
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(
-            f"{file.parent} has no {file.name}.", "Is this a model folder? It needs a config.json."
-        ) from None
-    except OSError as error:
-        raise ModelError(f"{file} can not be read: {error.strerror}.") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ModelError(f"{file} is not valid JSON: {error}.", "Download or copy the file again.") from None
-    if not isinstance(value, dict):
-        raise ModelError(f"{file} holds {type(value).__name__}, not an object.", "Download or copy the file again.")
-    return value
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from llava_engine.errors import ModelError
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig, TilesConfig, VisionConfig
 
 LLAMA_LIKE = ("llama", "mistral")
+_AGAIN = "Take the model's own config.json."
 
 
 def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
@@ -36,20 +37,20 @@ def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
     layer = raw.get("vision_feature_layer", -2)
     if strategy not in ("default", "full"):
         raise ModelError(f"config.json: vision_feature_select_strategy is {strategy!r}, not 'default' or 'full'.")
-    if not isinstance(layer, int):
+    if type(layer) is not int:
         raise ModelError(f"config.json: vision_feature_layer is {layer!r}; only one layer is supported.")
     act = raw.get("projector_hidden_act", "gelu")
     if act not in ("gelu", "linear"):
         raise ModelError(f"config.json: projector_hidden_act is {act!r}, not 'gelu' or 'linear'.")
     if not raw.get("multimodal_projector_bias", True):
         raise ModelError("config.json: a projector without bias is not supported.")
-    own = section(raw, "llava") if raw.get("llava") else {}
+    own = own_keys(raw)
     text = section(raw, "text_config")
     tied = raw.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
     return LlavaConfig(
         vision=vision_config(section(raw, "vision_config")),
         language=language_config({**text, "tie_word_embeddings": tied}),
-        projector=own.get("projector", "mlp2x_gelu" if act == "gelu" else "mlp2x_linear"),
+        projector=own.get("projector") or ("mlp2x_gelu" if act == "gelu" else "mlp2x_linear"),
         vision_feature_layer=layer,
         keep_class_token=strategy == "full",
         tiles=_tiles(raw) if family == "llava_next" else None,
@@ -182,6 +183,19 @@ def language_config(raw: Mapping[str, Any]) -> LanguageConfig:
     )
 
 
+def own_keys(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What we write under `llava` into a config.json of either layout; empty where it is not ours.
+
+    Raises:
+        ModelError: a value is of the wrong type.
+    """
+    own = section(raw, "llava") if raw.get("llava") else {}
+    for key, kind in (("template", str), ("system", str), ("projector", str), ("wrap_pictures", bool)):
+        if own.get(key) is not None and not isinstance(own[key], kind):
+            raise ModelError(f"config.json: llava.{key} is {own[key]!r}, which makes no sense.", _AGAIN)
+    return own
+
+
 def eos_token_ids(raw: Mapping[str, Any], default: int) -> tuple[int, ...]:
     """The ids that end a text: the config has one, or a list. Raises `ModelError`."""
     listed = raw.get("eos_token_id")
@@ -234,8 +248,8 @@ def integer(raw: Mapping[str, Any], key: str, default: int) -> int:
     value = raw.get(key)
     if value is None:
         return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ModelError(f"config.json: {key} is {value!r}, not a whole number.")
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ModelError(f"config.json: {key} is {value!r}, not a whole number.", _AGAIN)
     return value
 
 
@@ -244,6 +258,6 @@ def number(raw: Mapping[str, Any], key: str, default: float) -> float:
     value = raw.get(key)
     if value is None:
         return default
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise ModelError(f"config.json: {key} is {value!r}, not a number.")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 2**53:
+        raise ModelError(f"config.json: {key} is {value!r}, not a number.", _AGAIN)
     return float(value)

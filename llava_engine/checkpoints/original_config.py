@@ -10,7 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from llava_engine.checkpoints.hf_config import eos_token_ids, integer, language_config, number, pinpoints, section
+from llava_engine.checkpoints.hf_config import (
+    eos_token_ids,
+    integer,
+    language_config,
+    number,
+    own_keys,
+    pinpoints,
+    section,
+)
 from llava_engine.errors import ModelError
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig, PatchMerge, TilesConfig, VisionConfig
 
@@ -58,6 +66,7 @@ def from_original(raw: Mapping[str, Any], vision: VisionConfig) -> LlavaConfig:
             f"config.json: mm_hidden_size is {width}, and the vision tower's features are {vision.hidden_size} wide.",
             "This is not the tower that the model was trained with.",
         )
+    own = own_keys(raw)  # ours, where content alone would say another template
     return LlavaConfig(
         vision=vision,
         language=language_from(raw),
@@ -66,6 +75,8 @@ def from_original(raw: Mapping[str, Any], vision: VisionConfig) -> LlavaConfig:
         keep_class_token=select == "cls_patch",
         tiles=_tiles(raw),
         image_token_id=PLACEHOLDER,
+        template=own.get("template"),
+        system=own.get("system"),
         wrap_pictures=bool(raw.get("mm_use_im_start_end", False)),
     )
 
@@ -82,7 +93,7 @@ def _tiles(raw: Mapping[str, Any]) -> TilesConfig | None:
     if aspect_ratio(raw) != "anyres":
         return None
     merge = raw.get("mm_patch_merge_type", "flat")
-    if merge not in _MERGES:
+    if not isinstance(merge, str) or merge not in _MERGES:
         raise ModelError(f"config.json: mm_patch_merge_type is {merge!r}; known: {', '.join(_MERGES)}.")
     listed = raw.get("image_grid_pinpoints")
     if isinstance(listed, str) and re.fullmatch(r"[\s\d,()\[\]]{1,10000}", listed):

@@ -24,17 +24,24 @@ def check_own_file(folder: Path, file: Path) -> None:
         file: a file in it.
 
     Raises:
-        ModelError: a link that leads out of the folder, or a git-LFS pointer.
+        ModelError: a link that leads out of the folder, no regular file, or a git-LFS pointer.
     """
     try:
         real, home = file.resolve(), folder.resolve()
-        if not real.is_file():
+        if not real.exists():
             return
+        if not real.is_file():
+            raise ModelError(
+                f"{file} is a folder, a device or a pipe, not a file.", "Take the model's folder complete."
+            )
         inside = real.is_relative_to(home) or real.parent == _blobs(home)
         with real.open("rb") as opened:
             start = opened.read(MAX_POINTER_BYTES + 1)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that go round in a circle
-        raise ModelError(f"{file} can not be read: {getattr(error, 'strerror', None) or error}.") from None
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: links in a circle; ValueError: an odd name
+        why = getattr(error, "strerror", None) or error
+        raise ModelError(
+            f"{file} can not be read: {why}.", "Check its permissions, and where its links lead."
+        ) from None
     if not inside:
         raise ModelError(
             f"{file} is a link that leads out of its folder, to {real}.",

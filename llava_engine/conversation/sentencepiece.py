@@ -12,6 +12,7 @@ from typing import Any
 
 _UNKNOWN, _CONTROL = 2, 3  # SentencePiece.Type; normal pieces are 1, bytes 6
 _BPE = 2  # TrainerSpec.ModelType
+_LONGEST = 128  # letters of a piece that is merged from others; SentencePiece makes none over 16 unless asked to
 _Value = int | bytes
 
 
@@ -85,7 +86,7 @@ def _merges(pieces: list[tuple[str, float, int]], vocabulary: dict[str, int]) ->
     found = [
         (-score, vocabulary[text[:cut]], vocabulary[text[cut:]], text, cut)
         for text, score, kind in pieces
-        if kind == 1
+        if kind == 1 and len(text) <= _LONGEST
         for cut in range(1, len(text))
         if text[:cut] in vocabulary and text[cut:] in vocabulary
     ]

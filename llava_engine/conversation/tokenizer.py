@@ -17,10 +17,14 @@ from typing import Any
 
 import tokenizers
 
+from llava_engine.checkpoints.json_file import read_bytes, read_json
 from llava_engine.conversation.sentencepiece import tokenizer_spec
 from llava_engine.conversation.spans import PictureSpan, Span
 from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes, with_added
 from llava_engine.errors import ModelError
+
+# Of a tokenizer.model; the largest that is published has 4 MB.
+MAX_MODEL_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Tokenizer:
         pad_id: fills short rows of a batch; the end token where none is named.
         special_ids: every special token's id by its text.
         strips_space: whether decoding drops the space before the first word.
-        vocabulary: how many ids there are, added ones included.
+        vocabulary: one more than the largest id, added ones included.
     """
 
     def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
@@ -70,8 +74,9 @@ class Tokenizer:
         self._marks = re.compile("|".join(re.escape(text) for text in sorted(self.special_ids, key=len, reverse=True)))
         self._prefix, self._prefix_after_marks = prefix_rule(spec, config)
         self.strips_space = decoder_strips(spec.get("decoder"))
-        self.vocabulary: int = self._plain.get_vocab_size(with_added_tokens=True)
-        self._bytes = token_bytes(spec, self._plain.get_vocab(with_added_tokens=True))
+        ids = self._plain.get_vocab(with_added_tokens=True)
+        self.vocabulary = max([*ids.values(), *self.special_ids.values()], default=-1) + 1
+        self._bytes = token_bytes(spec, ids)
         self._special = frozenset(self.special_ids.values())
 
         self.eos_id = self._named(config, "eos_token")
@@ -156,16 +161,21 @@ def read_files(folder: Path, added: Sequence[str] = ()) -> tuple[Path, dict[str,
     """A folder's tokenizer as data: the file that it is in, tokenizer.json's content (made from tokenizer.model where
     that is all there is), and its settings. See `Tokenizer.from_folder`.
     """
-    names = _read_json(folder / "special_tokens_map.json") or {}
-    config = names | (_read_json(folder / "tokenizer_config.json") or {})
-    spec = _read_json(folder / "tokenizer.json")
+    names = _json_if_there(folder / "special_tokens_map.json") or {}
+    config = names | (_json_if_there(folder / "tokenizer_config.json") or {})
+    spec = _json_if_there(folder / "tokenizer.json")
     source = folder / ("tokenizer.model" if spec is None else "tokenizer.json")
+    if not source.exists():
+        raise ModelError(
+            f"The model folder {folder} has no tokenizer.json and no tokenizer.model.",
+            "Take the folder of a model complete.",
+        )
     with _told_of(source):
         if spec is None:
-            own = _read_json(folder / "added_tokens.json") or {}
+            own = _json_if_there(folder / "added_tokens.json") or {}
             config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"} | config
             # A folder that does not say is from before the question arose: June 2023, and so legacy.
-            spec = tokenizer_spec(source.read_bytes(), own, legacy=bool(config.get("legacy", True)))
+            spec = tokenizer_spec(read_bytes(source, MAX_MODEL_BYTES), own, legacy=bool(config.get("legacy", True)))
         return source, with_added(spec, added), config
 
 
@@ -174,17 +184,11 @@ def _told_of(source: Path) -> Iterator[None]:
     """What goes wrong with a tokenizer's file as an error for its user."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"The model folder {source.parent} has no tokenizer.json and no tokenizer.model.",
-            "Take the folder of a model complete.",
-        ) from error
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{source} is not a tokenizer that we can read: {error}.", "Download it again.") from error
-    except Exception as error:
-        if type(error) is not Exception:  # the tokenizers library raises bare Exceptions for broken files
-            raise
-        raise ModelError(f"{source} is broken: {error}.", "Download it again.") from error
+    except ModelError:
+        raise
+    except Exception as error:  # a stranger's file can be wrong in every way; the library raises bare Exceptions too
+        why = error if str(error) else type(error).__name__
+        raise ModelError(f"{source} is not a tokenizer that we can read: {why}.", "Download it again.") from error
 
 
 def assemble(
@@ -276,15 +280,5 @@ class Detokenizer:
         return text.removeprefix(lead)
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ModelError(f"{path} can not be read: {error.strerror}.", "Check its permissions.") from error
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}.", "Download it again.") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} is not a JSON object.", "Download it again.")
-    return value
+def _json_if_there(file: Path) -> dict[str, Any] | None:
+    return read_json(file) if file.exists() else None

@@ -7,7 +7,7 @@ seen in one view, or by LLaVA 1.6 ("anyres") in several: squashed whole, then ti
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from llava_engine.checkpoints.json_file import read_json
 from llava_engine.errors import ModelError
 from llava_engine.pictures.opening import Picture, open_picture
 from llava_engine.pictures.tiling import Size, best_resolution, check_pinpoints, fitted
@@ -28,6 +29,7 @@ _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _BICUBIC = 3  # PIL.Image.Resampling.BICUBIC, as the files write it
 _THINNEST = 256  # of a picture that is longer than this many times its width, only the middle is resized
+_LARGEST = 4096  # pixels along a side of what a tower reads; released towers take 224 to 672
 _LONGEST = 8192  # a picture that is longer is reduced before it is padded: a square of 200 MB is enough
 
 
@@ -65,17 +67,10 @@ class Preprocessing:
             ModelError: it is missing, broken, or asks for something that we do not do.
         """
         path = Path(path)
-        try:
-            config = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError as error:
-            raise ModelError(f"There is no {path}.", "Take the model's folder complete.") from error
-        except OSError as error:
-            raise ModelError(f"{path} can not be read: {error.strerror}.", "Check its permissions.") from error
-        except ValueError as error:
-            raise ModelError(f"{path} is not valid JSON: {error}.", "Download it again.") from error
+        config = read_json(path)
         try:
             return cls.from_config(config)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
             raise ModelError(f"{path} can not be followed: {error}.", "Take the model's own file.") from error
 
     @classmethod
@@ -90,14 +85,19 @@ class Preprocessing:
                 raise ValueError(f"{key} is off")
         pinpoints = tuple((int(height), int(width)) for height, width in config.get("image_grid_pinpoints") or ())
         mode, size, resize_to = _geometry(config, pinpoints)
+        if not 1 <= min(*size, resize_to) <= max(*size, resize_to) <= _LARGEST:
+            raise ValueError(f"its sizes are {size[0]} by {size[1]} of {resize_to}, not 1 to {_LARGEST} pixels")
+        std, rescale = _three(config.get("image_std", _CLIP_STD), "image_std"), config.get("rescale_factor", 1 / 255)
+        if min(std) <= 0 or not 0 < float(rescale) < math.inf:
+            raise ValueError(f"image_std is {list(std)} and rescale_factor {rescale}, not above 0")
         return cls(
             mode,
             size,
             resize_to,
             mean=_three(config.get("image_mean", _CLIP_MEAN), "image_mean"),
-            std=_three(config.get("image_std", _CLIP_STD), "image_std"),
+            std=std,
             resample=int(config.get("resample", _BICUBIC)),
-            rescale=float(config.get("rescale_factor", 1 / 255)),
+            rescale=float(rescale),
             pinpoints=pinpoints,
         )
 
@@ -255,4 +255,7 @@ def _middle(image: Image.Image) -> Image.Image:
 def _three(values: Any, key: str) -> tuple[float, float, float]:
     if len(values) != 3:
         raise ValueError(f"{key} has {len(values)} numbers instead of 3")
-    return float(values[0]), float(values[1]), float(values[2])
+    first, second, third = (float(value) for value in values)
+    if not all(map(math.isfinite, (first, second, third))):
+        raise ValueError(f"{key} is {values}")
+    return first, second, third

@@ -287,7 +287,7 @@ def test_the_prepend_dialect_is_the_old_rule() -> None:
     [
         (None, "no tokenizer.json"),
         ("", "not valid JSON"),
-        ("[1]", "not a JSON object"),
+        ("[1]", "not an object"),
         ("{}", "not a tokenizer that we can read"),
         ('{"model": {"type": "WordPiece", "vocab": {}}}', "not BPE"),
         ('{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "b"]]}}', "tokenizer.json is"),

@@ -165,5 +165,5 @@ def test_what_can_not_be_followed_is_a_users_error(tmp_path: Path, content: str)
 
 
 def test_a_missing_file_is_a_users_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="There is no"):
+    with pytest.raises(ModelError, match="has no"):
         Preprocessing.from_file(tmp_path / "preprocessor_config.json")
