@@ -106,6 +106,22 @@ def canonical(name: str) -> str:
     return name
 
 
+def original(name: str, config: LlavaConfig) -> str:
+    """A canonical name as the original layout of this model's generation has it: `canonical` turned round.
+
+    The tower is where the newest code keeps one that was trained further.
+    """
+    top = "transformer." if isinstance(config.language, MptConfig) else "model."
+    if name.startswith("multi_modal_projector."):
+        dots = 1 if config.projector == "linear" else 2  # mm_projector.weight, mm_projector.0.weight
+        return top + next(old for old, new in _ORIGINAL_PROJECTOR.items() if new == name and old.count(".") == dots)
+    if name.startswith("vision_tower."):
+        return f"{top}vision_tower.{name}"
+    if name == "image_newline":
+        return top + name
+    return name.removeprefix("language_model.")
+
+
 def sources(config: LlavaConfig, parameter: str) -> tuple[str, ...]:
     """Of which stored tensors (canonical names) a parameter of `LlavaModel` is made, in row order."""
     mpt = isinstance(config.language, MptConfig)

@@ -71,9 +71,12 @@ def template(raw: Mapping[str, Any], config: LlavaConfig, tokenizer: Tokenizer, 
 def _pads_as_v1(tokenizer: Tokenizer, form: Form) -> bool:
     """Training by the v1 template pads with <unk>; v0 added [PAD], or kept what its base had.
 
-    Adapters and projectors have no tokenizer of their own to say so; they came with v1.
+    Adapters and projectors have no tokenizer of their own to say so; they came with v1, but for those of v0 that have
+    a row for [PAD].
     """
-    return form != "whole" or tokenizer.pad_id == tokenizer.special_ids.get("<unk>", -1)
+    if form != "whole":
+        return "[PAD]" not in tokenizer.special_ids
+    return tokenizer.pad_id == tokenizer.special_ids.get("<unk>", -1)
 
 
 def _is_mistral(raw: Mapping[str, Any], language: LanguageConfig) -> bool:

@@ -61,13 +61,23 @@ def open_tower(folder: Path) -> Tower:
     Raises:
         ModelError: it does not hold a CLIP vision tower.
     """
-    raw = read_json(folder / "config.json")
-    config = vision_config(section(raw, "vision_config") if raw.get("model_type") == "clip" else raw)
+    config, preprocessor = settings(folder)
     files = TensorFiles(folder)
     vision = {name for name in files.tensors if not name.startswith(_NOT_VISION)}
     chosen = canonical_names(View(folder, {name: (files, name) for name in vision}), prefix="vision_tower.")
+    return Tower(config, View(folder, chosen), preprocessor, str(folder))
+
+
+def settings(folder: Path) -> tuple[VisionConfig, Path | None]:
+    """The shape of a tower, and its preprocessor_config.json if it has one; its weights may be elsewhere.
+
+    Raises:
+        ModelError: it is no CLIP.
+    """
+    raw = read_json(folder / "config.json")
+    config = vision_config(section(raw, "vision_config") if raw.get("model_type") == "clip" else raw)
     preprocessor = folder / "preprocessor_config.json"
-    return Tower(config, View(folder, chosen), preprocessor if preprocessor.is_file() else None, str(folder))
+    return config, preprocessor if preprocessor.is_file() else None
 
 
 def inner_tower(tensors: Mapping[str, StoredTensor]) -> VisionConfig | None:
