@@ -35,7 +35,7 @@ def facts() -> dict[str, Any]:
             ],
         },
         "folders": [
-            {"folder": str(known.path), "opened": known.opened, "here": known.path.is_dir()}
+            {"folder": str(known.path), "opened": known.opened, "here": known.path.exists()}
             for known in known_folders(user_paths().state)
         ],
         "embedded": {"name": EMBEDDED_NAME, "folder": str(EMBEDDED), "bytes": files_in(EMBEDDED)["bytes"]},

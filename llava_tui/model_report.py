@@ -24,8 +24,9 @@ WEIGHT_FORMS = (".safetensors", ".bin")
 
 
 def files_in(folder: Path) -> dict[str, Any]:
-    """What of a folder is weights, without opening any: their form, number and bytes."""
-    weights = [file for file in folder.iterdir() if file.suffix in WEIGHT_FORMS and file.is_file()]
+    """What of a folder (or a file alone) is weights, without opening any: their form, number and bytes."""
+    files = folder.iterdir() if folder.is_dir() else [folder]
+    weights = [file for file in files if file.suffix in WEIGHT_FORMS and file.is_file()]
     return {
         "forms": sorted({file.suffix for file in weights}),
         "count": len(weights),

@@ -16,18 +16,19 @@ from llava_engine.checkpoints.original_config import is_original
 from llava_engine.errors import ModelError
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
+PROJECTOR_FORMS = (".bin", ".safetensors")  # a projector may be a file alone; open_checkpoint looks into it
 EMBEDDED_NAME = "llava-tiny (embedded)"
 
 
 def find(model: str | os.PathLike[str] | None, *, env: Mapping[str, str] = os.environ) -> Path:
-    """The folder of a model.
+    """The folder of a model, or the file of a projector.
 
     Args:
         model: None for the embedded model, a path (`~` is the home folder), or a hub id `ORG/NAME` that was fetched
             before. A folder of that name goes first.
 
     Raises:
-        ModelError: there is no such folder, it is a file, or the hub cache does not have the id.
+        ModelError: there is no such folder, it is a file that holds no weights, or the hub cache does not have the id.
     """
     if model is None:
         return EMBEDDED
@@ -38,7 +39,7 @@ def find(model: str | os.PathLike[str] | None, *, env: Mapping[str, str] = os.en
         raise ModelError(
             f"{str(model)!r} is not a path.", "Give a folder that holds config.json and weights."
         ) from None
-    if is_folder:
+    if is_folder or (exists and folder.suffix in PROJECTOR_FORMS):
         return folder.resolve()
     if exists:
         raise ModelError(f"{folder} is a file, not a model folder.", "Give the folder that holds it.")

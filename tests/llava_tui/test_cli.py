@@ -68,7 +68,7 @@ def test_chat_without_a_terminal_says_what_to_use() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [("llava d", "doctor"), ("llava ask --te", "--temperature"), ("llava chat --conti", "--continue")],
+    [("llava do", "doctor"), ("llava ask --temper", "--temperature"), ("llava chat --conti", "--continue")],
 )
 def test_the_shell_completes(typed: str, offered: str) -> None:
     done = llava(_LLAVA_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))

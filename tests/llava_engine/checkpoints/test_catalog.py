@@ -70,9 +70,14 @@ def test_a_path_that_leads_nowhere(env: dict[str, str], name: str) -> None:
 
 
 def test_a_file_is_no_model(env: dict[str, str]) -> None:
-    Path("model.safetensors").touch()
+    Path("config.json").touch()
     with pytest.raises(ModelError, match="is a file"):
-        find("model.safetensors", env=env)
+        find("config.json", env=env)
+
+
+def test_a_projector_may_be_a_file(env: dict[str, str]) -> None:
+    Path("projector.bin").touch()
+    assert find("projector.bin", env=env) == Path("projector.bin").resolve()
 
 
 def test_the_released_ones_can_be_fetched_and_told_apart() -> None:
