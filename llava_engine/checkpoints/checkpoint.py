@@ -143,6 +143,16 @@ def open_checkpoint(
     Raises:
         ModelError: it is no LLaVA that we know, something is missing, or the parts do not belong together.
     """
+    try:
+        return _open(folder, base, towers or {}, template, force)
+    except OSError as error:
+        raise ModelError(
+            f"{error.filename or folder} can not be read: {error.strerror or error}.", "Check its permissions."
+        ) from None
+
+
+def _open(folder: Path, base: Path | None, towers: Mapping[str, Path], template: str | None, force: bool) -> Checkpoint:
+    """`open_checkpoint`, when the disk gives what it has."""
     if not folder.exists():
         raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
     form = adapters.form(folder)
@@ -172,7 +182,7 @@ def open_checkpoint(
             raise ModelError(f"{home} has no preprocessor_config.json.", "Take the model's folder complete.")
         preprocessing = _settings(preprocessor)
     else:
-        tower = _tower(raw, home, stored, towers or {}, notes)
+        tower = _tower(raw, home, stored, towers, notes)
         config = from_original(raw, tower.config)
         where = tower.where
         _check_projector(folder, stored, tower)
@@ -192,6 +202,8 @@ def open_checkpoint(
     if sniff.layout(raw) == "original":
         patch = tokenizer.special_ids.get("<im_patch>", PLACEHOLDER)
         config = replace(config, image_token_id=patch if patch < config.language.vocab_size else PLACEHOLDER)
+    elif config.image_token_id >= config.language.vocab_size:
+        config = replace(config, image_token_id=PLACEHOLDER)  # it only stands for a picture, and is never looked up
     _check_wrapping(folder, config, tokenizer)
     _check_pixels(folder, config, preprocessing)
 
@@ -315,6 +327,10 @@ def _sizes_from_tensors(
             f"config.json says {config.language.vocab_size:,} tokens; the weights have {count:,}: that counts."
         )
         config = replace(config, language=replace(config.language, vocab_size=count))
+    if tokenizer.vocabulary < count:
+        notes.append(
+            f"The tokenizer has {tokenizer.vocabulary:,} tokens and the model {count:,}: the rest are no text."
+        )
     return config
 
 

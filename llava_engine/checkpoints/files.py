@@ -7,6 +7,7 @@ tensors and runs no code. Knows nothing of models.
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from llava_engine.errors import ModelError
 
 # How much of the files may stay mapped into memory after it was read.
 MAPPED_BYTES = 2**25
+_LARGEST_TABLE = 2**26  # bytes of the pickle that names a .bin file's tensors: some hundreds for each
+_OTHERS = "Take weights in float32, float16 or bfloat16."
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class TensorFiles:
             for name, shape, dtype in self._shapes(file):
                 if name in self.tensors:
                     raise ModelError(
-                        f"{folder.name}: tensor {name} is in {self.tensors[name].file.name} and in {file.name}."
+                        f"{folder.name}: tensor {name} is in {self.tensors[name].file.name} and in {file.name}.",
+                        "Take out the file that does not belong there.",
                     )
                 self.tensors[name] = StoredTensor(file, shape, dtype)
 
@@ -69,7 +73,7 @@ class TensorFiles:
         """One tensor, as stored."""
         file = self.tensors[name].file
         opened = self._open(file)
-        tensor: Tensor = opened[name] if isinstance(opened, Mapping) else opened.get_tensor(name)
+        tensor: Tensor = opened[name].contiguous() if isinstance(opened, Mapping) else opened.get_tensor(name)
         self._mapped += tensor.nbytes
         if self._mapped > MAPPED_BYTES:
             # Pages of a mapped file count as this process's memory until the mapping goes: begin a new one next time.
@@ -101,7 +105,10 @@ def weight_files(folder: Path) -> list[Path]:
             names = sorted(set(table.values()))
             for name in names:
                 if Path(name).name != name:
-                    raise ModelError(f"{folder / index} names a file outside its folder: {name}.")
+                    raise ModelError(
+                        f"{folder / index} names a file outside its folder: {name}.",
+                        "Take the model from a source you trust.",
+                    )
                 if not (folder / name).is_file():
                     raise ModelError(f"{folder} lacks {name}, which its index names.", "Download or copy it again.")
             return [folder / name for name in names]
@@ -127,7 +134,7 @@ _DTYPES = {
 
 def _dtype(file: Path, name: str) -> torch.dtype:
     if name not in _DTYPES:
-        raise ModelError(f"{file} holds tensors of type {name}, which we do not read.")
+        raise ModelError(f"{file} holds tensors of type {name}, which we do not read.", _OTHERS)
     return _DTYPES[name]
 
 
@@ -139,16 +146,55 @@ def _open_safetensors(file: Path) -> Any:
 
 
 def _open_bin(file: Path) -> Mapping[str, Tensor]:
+    _check_archive(file)
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
-        raise ModelError(
-            f"{file} holds more than tensors and could run code; it was not loaded.",
-            "Use weights from a source you trust, in safetensors form.",
-        ) from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise _could_run_code(file) from None
+    except Exception as error:  # what a stranger's bytes can make the unpickler do has no end
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{file} is not a whole weight file: {first}", "Download or copy it again.") from None
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise ModelError(f"{file} is not a table of tensors.", "Give a folder that holds a model's state dict.")
-    return content
+    return {name: _plain_tensor(file, name, value) for name, value in content.items()}
+
+
+def _check_archive(file: Path) -> None:
+    """Refuse what is not torch's zip archive, before anything unpacks it: tensors lie in that one as they are."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+    except Exception:
+        with file.open("rb") as opened:
+            start = opened.read(2)
+        if start[:1] == b"\x80":
+            raise _could_run_code(file) from None
+        raise ModelError(f"{file} is not a whole weight file.", "Download or copy it again.") from None
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or any(entry.filename.endswith(".pkl") and entry.file_size > _LARGEST_TABLE for entry in entries):
+        raise ModelError(f"{file} is packed, as torch packs no weights; it was not opened.", "Download it again.")
+
+
+def _could_run_code(file: Path) -> ModelError:
+    return ModelError(
+        f"{file} holds more than tensors and could run code; it was not loaded.",
+        "Use weights from a source you trust, in safetensors form.",
+    )
+
+
+def _plain_tensor(file: Path, name: str, value: object) -> Tensor:
+    """A tensor of the usual kind, with as many numbers in the file as it claims."""
+    if not isinstance(value, Tensor):
+        raise ModelError(
+            f"{file} is not a table of tensors: {name} is a {type(value).__name__}.",
+            "Give a folder that holds a model's state dict.",
+        )
+    tensor = value.detach()
+    usual = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not usual or tensor.dtype not in _DTYPES.values():
+        raise ModelError(f"{file} holds {name} as {tensor.dtype}, {tensor.layout}, which we do not read.", _OTHERS)
+    if tensor.untyped_storage().nbytes() < tensor.numel() * tensor.itemsize:
+        raise ModelError(
+            f"{file} says that {name} has {tensor.numel():,} numbers, and holds fewer.", "Download or copy it again."
+        )
+    return tensor

@@ -247,6 +247,7 @@ def match(model: LlavaModel, config: LlavaConfig, tensors: TensorSource) -> dict
     plan: dict[str, tuple[str, ...]] = {}
     missing: list[str] = []
     misshapen: list[str] = []
+    no_floats: list[str] = []
     used: set[str] = set()
     for name, parameter in _parameters(model):
         tied = name == "language_model.lm_head.weight" and config.language.tie_word_embeddings
@@ -263,11 +264,14 @@ def match(model: LlavaModel, config: LlavaConfig, tensors: TensorSource) -> dict
                 misshapen.append(
                     f"{source} is {_by(tensors.tensors[source].shape)}, and the config makes it {_by(shape)}"
                 )
+            elif not tensors.tensors[source].dtype.is_floating_point:
+                no_floats.append(f"{source} holds {tensors.tensors[source].dtype}, not floats")
         plan[name] = wanted
     unexpected = sorted(found - used)
     for problem, names in (
         ("lacks tensor", missing),
         ("has a wrong shape:", misshapen),
+        ("is of a kind that we do not read:", no_floats),
         ("has an unknown tensor", unexpected),
     ):
         if names:

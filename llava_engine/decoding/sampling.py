@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from llava_engine.contract import Sampling
+from llava_engine.errors import ModelError
 
 
 def sample(logits: Tensor, sampling: Sampling, seen: Sequence[int], generator: torch.Generator | None) -> int:
@@ -21,10 +22,19 @@ def sample(logits: Tensor, sampling: Sampling, seen: Sequence[int], generator: t
 
     Returns:
         A token id.
+
+    Raises:
+        ModelError: the logits are not numbers.
     """
     logits = penalized(logits, seen, sampling.repetition_penalty)
+    likeliest = logits.argmax()  # a NaN counts as the largest
+    if not logits[likeliest].isfinite():
+        raise ModelError(
+            "The model computes no numbers (NaN or infinity): its weights are broken, or too large for its dtype.",
+            "Try --dtype float32; if that does not help, copy or download the weights again.",
+        )
     if sampling.temperature == 0:
-        return int(logits.argmax())
+        return int(likeliest)
     # Drawn on the CPU, where a seed means the same on every machine.
     probabilities = filtered(logits.cpu() / sampling.temperature, sampling.top_k, sampling.top_p).softmax(-1)
     return int(torch.multinomial(probabilities, 1, generator=generator))
