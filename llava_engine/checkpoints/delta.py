@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 
+from llava_engine.checkpoints.ahead import ahead
 from llava_engine.checkpoints.delta_base import fingerprint
 from llava_engine.checkpoints.delta_pairs import pairs
 from llava_engine.checkpoints.delta_record import Corrections, write_record
@@ -99,9 +103,10 @@ def apply(
     with draft_folder(target, made_from, resume=resume) as draft, ShardWriter(draft, shards) as writer:
         missing = set(writer.missing)
         progress = _Meter("adding", shards, missing, on_progress)
-        for pair in sums.pairs:
-            if pair.name in missing:
-                writer.write_pieces(pair.name, progress.count(sums.pieces(pair)))
+        pieces = ((pair.name, piece) for pair in sums.pairs if pair.name in missing for piece in sums.pieces(pair))
+        with ahead(pieces) as stream:
+            for name, parts in progress.tensors(stream):
+                writer.write_pieces(name, parts)
         writer.finish()
         _copy_companions(delta, draft)
     return Written(target, len(sums.pairs), progress.total, sums.notes)
@@ -140,17 +145,20 @@ def make(
         missing = set(writer.missing)
         progress = _Meter("subtracting", shards, {pair.name for pair in found}, on_progress)
         corrections = Corrections(draft / "corrections")
-        finished = {}
-        for pair in found:
-            digest = hashlib.sha256()
-            pieces = progress.count(differences(ours, theirs, pair, corrections, digest))
-            if pair.name in missing:
-                writer.write_pieces(pair.name, pieces)
-            else:  # written by an earlier run; its record was not
-                for _ in pieces:
-                    pass
-            finished[pair.name] = digest.hexdigest()
+        digests = {pair.name: hashlib.sha256() for pair in found}
+        pieces = (
+            (pair.name, piece)
+            for pair in found
+            for piece in differences(ours, theirs, pair, corrections, digests[pair.name])
+        )
+        with ahead(pieces) as stream:
+            for name, parts in progress.tensors(stream):
+                if name in missing:
+                    writer.write_pieces(name, parts)
+                else:  # written by an earlier run; its record was not
+                    deque(parts, maxlen=0)
         writer.finish()
+        finished = {name: digest.hexdigest() for name, digest in digests.items()}
         write_record(draft, corrections, fingerprint(ours, found), _described(base), finished)
         _copy_companions(target, draft)
     return Written(delta, len(found), progress.total, corrections.notes(sum(pair.numbers for pair in found)))
@@ -173,19 +181,23 @@ def verify(
     made = TensorFiles(target, weights(target)) if target else None
     shards = divide(sums.plan())
     progress = _Meter("verifying", shards, {pair.name for pair in sums.pairs}, on_progress)
+    found = {pair.name: pair for pair in sums.pairs}
     lines, differing = [], []
-    for pair in sums.pairs:
-        digest = hash_of(progress.count(sums.pieces(pair)))
-        lines.append(f"{pair.name} {pair.stored.dtype} {list(pair.stored.shape)} {digest}\n")
-        if made:
-            stored = made.tensors.get(pair.name)
-            same = stored is not None and (stored.shape, stored.dtype) == (pair.stored.shape, pair.stored.dtype)
-            if not same or hash_of(flat_pieces(made, pair)) != digest:
-                differing.append(pair.name)
-        elif sums.record and sums.record.finished.get(pair.name) != digest:
-            differing.append(pair.name)
+    pieces = ((name, piece) for name, pair in found.items() for piece in sums.pieces(pair))
+    with ahead(pieces) as stream:
+        for name, parts in progress.tensors(stream):
+            digest = hash_of(parts)
+            dtype, shape = found[name].stored.dtype, found[name].stored.shape
+            lines.append(f"{name} {dtype} {list(shape)} {digest}\n")
+            if made:
+                stored = made.tensors.get(name)
+                same = stored is not None and (stored.dtype, stored.shape) == (dtype, shape)
+                if not same or hash_of(flat_pieces(made, found[name])) != digest:
+                    differing.append(name)
+            elif sums.record and sums.record.finished.get(name) != digest:
+                differing.append(name)
     if made:
-        differing += made.tensors.keys() - {pair.name for pair in sums.pairs}
+        differing += made.tensors.keys() - found.keys()
     return Verified(
         hashlib.sha256("".join(sorted(lines)).encode()).hexdigest(),
         "target" if made else "record" if sums.record else None,
@@ -205,7 +217,12 @@ class _Meter:
         self._stage = stage
         self._tell = tell
 
-    def count(self, pieces: Iterator[Tensor]) -> Iterator[Tensor]:
+    def tensors(self, stream: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Iterator[Tensor]]]:
+        """Pieces that follow each other, one tensor after the other; each must be taken before the next."""
+        for name, parts in groupby(stream, key=itemgetter(0)):
+            yield name, self._count(piece for _, piece in parts)
+
+    def _count(self, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
         for piece in pieces:
             yield piece
             self._done += piece.nbytes

@@ -1,0 +1,201 @@
+"""How fast `llava delta` is beside copying, and how much memory it takes.
+
+    python tests/benchmarks/delta.py [--layers 6] [--rounds 3] [--cold] [--folder DIR]
+
+Writes a base (.bin, a file a layer) and a delta over it (safetensors) with the tensor shapes of a 13B and fewer layers,
+into a temporary folder: 6 layers are 4.5 GB each, and four times that of free disk is needed. Then it alternates:
+`llava delta apply` as a process of its own, start and all, and a process that copies a folder of as many bytes as the
+result with shutil.copyfile and fsync. Before each, what is to be written is flushed; the first round is not counted.
+What is read is in memory for both, or, with --cold, dropped from it for both. `apply` reads twice what copying reads
+and writes as much, so two ratios are printed: of wall times (the harder one: as if it read one input), and of bytes
+read and written in a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from llava_engine.checkpoints.shards import PlannedTensor, ShardWriter, divide
+
+WIDTH, INNER, ROWS = 5120, 13824, 32000
+COPY = """
+import os, shutil, sys
+from pathlib import Path
+source, target = map(Path, sys.argv[1:])
+target.mkdir()
+for file in source.iterdir():
+    shutil.copyfile(file, target / file.name)
+    with open(target / file.name, 'rb+') as written:
+        os.fsync(written.fileno())
+"""
+
+
+@dataclass(frozen=True)
+class Took:
+    """Wall seconds, CPU seconds and the most memory of a process, in MiB, files that it maps included."""
+
+    wall: float
+    cpu: float
+    peak: float
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--layers", type=int, default=6)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--cold", action="store_true")
+    options.add_argument("--folder", type=Path, default=None)
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
+        folder = Path(temporary)
+        size = write_apart(folder, chosen.layers)
+        needed, free = 2 * size, shutil.disk_usage(folder).free
+        if free < needed:
+            raise SystemExit(f"needs {needed / 1e9:.0f} GB more on this disk, and {free / 1e9:.0f} GB are free")
+        shapes = f"{chosen.layers} layers {WIDTH} wide; largest tensor {(ROWS + 3) * WIDTH * 2 / 2**20:.0f} MiB"
+        print(f"{size / 1e9:.2f} GB a model, {shapes}")
+        measure(folder, size, chosen.rounds, chosen.cold)
+
+
+def measure(folder: Path, size: int, rounds: int, cold: bool) -> None:
+    base, delta, out = folder / "base", folder / "delta", folder / "out"
+    llava = [sys.executable, "-c", "from llava_tui.cli import main; main()", "delta"]
+    commands = {
+        "apply": ([*llava, "apply", "--base", str(base), "--delta", str(delta), "--target", str(out)], (base, delta)),
+        "copy": ([sys.executable, "-c", COPY, str(delta), str(out)], (delta,)),
+    }
+    took: dict[str, list[Took]] = {name: [] for name in commands}
+    for number in range(-1, rounds):  # the first is not counted: a virtual machine gives out fresh memory slowly
+        names = list(commands) if number % 2 == 0 else list(reversed(commands))
+        for name in names:
+            command, reads = commands[name]
+            shutil.rmtree(out, ignore_errors=True)
+            os.sync()
+            if cold:
+                forget(*reads)
+            took_now = run(command)
+            if number >= 0:
+                took[name].append(took_now)
+            show(name if number >= 0 else f"({name})", took_now, size)
+    wall = {name: statistics.median(one.wall for one in all_) for name, all_ in took.items()}
+    print(f"wall time: apply is {wall['copy'] / wall['apply']:.2f} of the speed of copying the result")
+    print(f"bytes read and written: {wall['copy'] / wall['apply'] * 3 / 2:.2f} of the speed of copying")
+    print(f"peak memory of apply: {max(one.peak for one in took['apply']):,.0f} MiB")
+
+    shutil.rmtree(out, ignore_errors=True)
+    target, remade = folder / "target", folder / "remade"
+    run([*commands["apply"][0][:-1], str(target)])
+    shutil.rmtree(delta)
+    show("make", run([*llava, "make", "--base", str(base), "--target", str(target), "--delta", str(remade)]), size)
+    show("verify", run([*llava, "verify", "--base", str(base), "--delta", str(remade)]), size)
+    extra = sum(file.stat().st_size for file in remade.glob("exact*")) + (remade / "delta.json").stat().st_size
+    print(f"for exactness {extra / 1e6:,.2f} MB beside {size / 1e9:.2f} GB")
+
+
+def run(command: list[str]) -> Took:
+    begun = time.perf_counter()
+    process = os.posix_spawn(command[0], command, {**os.environ, "OMP_NUM_THREADS": "1"})
+    _, status, usage = os.wait4(process, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return Took(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def show(name: str, took: Took, size: int) -> None:
+    print(
+        f"  {name:<7} {took.wall:6.2f} s  {size / took.wall / 1e6:6.0f} MB/s of result   CPU {took.cpu:5.2f} s   "
+        f"peak {took.peak:6.0f} MiB",
+        flush=True,
+    )
+
+
+def forget(*folders: Path) -> None:
+    """Drop these folders' files from the page cache."""
+    for folder in folders:
+        for file in folder.iterdir():
+            with file.open("rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def write_apart(folder: Path, layers: int) -> int:
+    """`write_models` in a process of its own: a child counts its parent's memory as its own peak."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(write_models, folder, layers).result()
+
+
+def write_models(folder: Path, layers: int) -> int:
+    """A base and a delta over it; gives the result's size."""
+    block = (torch.randn(2**22, generator=torch.Generator().manual_seed(1)) * 0.02).half()
+    moved = (block.float() + torch.randn(2**22, generator=torch.Generator().manual_seed(2)) * 2e-4).half()
+    base, delta = folder / "base", folder / "delta"
+    base.mkdir()
+    delta.mkdir()
+    weight_map = {}
+    shapes = dict(plan(layers, ROWS))
+    for number in range(layers + 1):
+        here = {name: shape for name, shape in shapes.items() if part(name, layers) == number}
+        file = f"pytorch_model-{number + 1:05}-of-{layers + 1:05}.bin"
+        torch.save({name: filled(shape, block) for name, shape in here.items()}, base / file)
+        weight_map |= dict.fromkeys(here, file)
+    (base / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    changed = {
+        **dict(plan(layers, ROWS + 3)),
+        "model.mm_projector.weight": (WIDTH, 1024),
+        "model.mm_projector.bias": (WIDTH,),
+    }
+    shards = divide(PlannedTensor(name, shape, torch.float16) for name, shape in changed.items())
+    with ShardWriter(delta, shards) as writer:
+        for name, shape in changed.items():
+            writer.write(name, filled(shape, moved - block))
+        writer.finish()
+    config = {"model_type": "llama", "hidden_size": WIDTH, "num_hidden_layers": layers}
+    for made in (base, delta):
+        (made / "config.json").write_text(json.dumps(config))
+    return sum(shard.bytes for shard in shards)
+
+
+def plan(layers: int, rows: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "model.embed_tokens.weight", (rows, WIDTH)
+    for layer in range(layers):
+        at = f"model.layers.{layer}."
+        for name in ("q", "k", "v", "o"):
+            yield f"{at}self_attn.{name}_proj.weight", (WIDTH, WIDTH)
+        yield f"{at}mlp.gate_proj.weight", (INNER, WIDTH)
+        yield f"{at}mlp.up_proj.weight", (INNER, WIDTH)
+        yield f"{at}mlp.down_proj.weight", (WIDTH, INNER)
+        yield f"{at}input_layernorm.weight", (WIDTH,)
+        yield f"{at}post_attention_layernorm.weight", (WIDTH,)
+    yield "model.norm.weight", (WIDTH,)
+    yield "lm_head.weight", (rows, WIDTH)
+
+
+def part(name: str, layers: int) -> int:
+    return int(name.split(".")[2]) if ".layers." in name else layers
+
+
+def filled(shape: tuple[int, ...], block: Tensor) -> Tensor:
+    """A tensor of this shape, the block over and over: what the numbers are does not matter to a disk."""
+    tensor = torch.empty(shape, dtype=block.dtype)
+    flat = tensor.reshape(-1)
+    for start in range(0, len(flat), len(block)):
+        flat[start : start + len(block)] = block[: len(flat) - start]
+    return tensor
+
+
+if __name__ == "__main__":
+    main()
