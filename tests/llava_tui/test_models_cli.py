@@ -15,6 +15,7 @@ import pytest
 
 from llava_engine.checkpoints.catalog import EMBEDDED
 from tests.fakes.fake_hub import COMMIT, FakeHub, cut_after, instead, status
+from tests.llava_engine import originals
 from tests.llava_tui.conftest import Llava
 
 ID = "someone/a-model"
@@ -268,3 +269,41 @@ class TestRemove:
         before = sorted(tmp_path.rglob("*"))
         assert llava("models", "remove", name, "--yes").code == 1
         assert sorted(tmp_path.rglob("*")) == before
+
+
+class TestTower:
+    """A checkpoint in the original's layout, which names its tower and does not hold it."""
+
+    @pytest.fixture
+    def blind(self, hub: FakeHub, tmp_path: Path) -> Path:
+        tensors = originals.language(originals.ROWS) | originals.projector(2)
+        config = originals.LLAMA | originals.EYES | {"model_type": "llava", "mm_projector_type": "mlp2x_gelu"}
+        config |= {"mm_vision_tower": "someone/eyes", "vocab_size": originals.ROWS, "mm_use_im_patch_token": False}
+        return originals.write(tmp_path / "blind", config, tensors)
+
+    @pytest.fixture
+    def eyes(self, tmp_path: Path) -> Path:
+        return originals.write_tower(tmp_path / "given")
+
+    def test_its_error_is_the_command_that_helps(self, llava: Llava, hub: FakeHub, blind: Path, eyes: Path) -> None:
+        hub.repositories["someone/eyes"] = {file.name: file.read_bytes() for file in eyes.iterdir()}
+        done = llava("models", "show", str(blind))
+        assert done.code == 1 and "llava models get someone/eyes" in done.err
+        assert hub.requests == [], "nothing is fetched on the quiet"
+        assert llava("models", "get", "someone/eyes", "--yes").code == 0
+        found = json.loads(llava("models", "show", str(blind), "--json").out)
+        assert found["tower"]["where"].startswith(str(eyes.with_name("hf")))
+        assert llava("ask", "--model", str(blind), "Who?", "--max-new-tokens", "2").code == 0
+
+    def test_a_folder_may_be_given(self, llava: Llava, blind: Path, eyes: Path) -> None:
+        found = json.loads(llava("models", "show", str(blind), "--tower", str(eyes), "--json").out)
+        assert found["tower"]["where"] == str(eyes)
+        done = llava("ask", "--model", str(blind), "--tower", str(eyes), "Who?", "--max-new-tokens", "2")
+        assert done.code == 0
+
+    def test_another_template_is_taken_and_said(self, llava: Llava, blind: Path, eyes: Path) -> None:
+        options = ("--tower", str(eyes), "--template", "mistral")
+        found = json.loads(llava("models", "show", str(blind), *options, "--json").out)
+        assert found["template"]["name"] == "mistral" and "you asked for it" in found["template"]["why"]
+        asked = llava("ask", "--model", str(blind), *options, "Who?", "--max-new-tokens", "2", "--json")
+        assert "[INST]" in json.loads(asked.out)["prompt"]
