@@ -162,7 +162,8 @@ def read_files(folder: Path, added: Sequence[str] = ()) -> tuple[Path, dict[str,
     that is all there is), and its settings. See `Tokenizer.from_folder`.
     """
     names = _json_if_there(folder / "special_tokens_map.json") or {}
-    config = names | (_json_if_there(folder / "tokenizer_config.json") or {})
+    settings = _json_if_there(folder / "tokenizer_config.json") or {}
+    config = names | {key: value for key, value in settings.items() if value is not None}  # June wrote pad_token: null
     spec = _json_if_there(folder / "tokenizer.json")
     source = folder / ("tokenizer.model" if spec is None else "tokenizer.json")
     if not source.exists():
