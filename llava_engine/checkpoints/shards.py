@@ -224,8 +224,9 @@ class ShardWriter:
             "weight_map": {name: shard.file for name, shard in self._shard_of.items()},
         }
         stem = self.shards[0].file.rpartition("-00001-of-")[0]
+        text = json.dumps(index, indent=2, sort_keys=True) + "\n"
         try:
-            (self.folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            (self.folder / f"{stem}.safetensors.index.json").write_text(text, encoding="utf-8")
         except OSError as error:
             raise _storage_error(self.folder, error) from error
 
