@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pty
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +47,17 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
 def own(hub: FakeHub, tmp_path: Path) -> Path:
     """A folder of one's own with a model in it."""
     return shutil.copytree(EMBEDDED, tmp_path / "own")
+
+
+def start(*arguments: str, longest_file: int | None = None, **streams: Any) -> subprocess.Popen[bytes]:
+    """Run the command in a process of its own."""
+
+    def limit() -> None:
+        if longest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (longest_file, longest_file))
+
+    code = f"import sys; sys.argv = ['llava', *{list(arguments)!r}]\nfrom llava_tui.cli import main\nmain()"
+    return subprocess.Popen([sys.executable, "-c", code], preexec_fn=limit, **streams)
 
 
 class TestGet:
@@ -118,17 +134,37 @@ class TestGet:
         weights = (EMBEDDED / "model.safetensors").read_bytes()
         digest = hashlib.sha256(weights).hexdigest()
         hub.order(digest, cut_after(10_000))
-        code = f"import sys; sys.argv = ['llava', 'models', 'get', {ID!r}, '--yes']\n"
-        code += "from llava_tui.cli import main\nmain()"
-        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
-        while not hub.asked(digest):  # the connection broke off, and it waits a second before the next try
+        process = start("models", "get", ID, "--yes", stderr=subprocess.PIPE)
+        while not hub.asked(digest):  # the connection breaks off, and it waits a second before the next try
             time.sleep(0.01)
         time.sleep(0.3)
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-        assert process.returncode == 130 and "Go on with: llava models get" in said
+        assert process.returncode == 130 and b"Go on with: llava models get" in said
         (part,) = (tmp_path / "hf").rglob("*.incomplete")
         assert part.read_bytes() == weights[:10_000]
+
+    def test_a_disk_that_is_full_in_the_middle(self, hub: FakeHub, tmp_path: Path) -> None:
+        # A limit on the size of a file refuses in the same place as a disk without room.
+        process = start("models", "get", ID, "--yes", stderr=subprocess.PIPE, longest_file=20_000)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 1 and b"can not be written" in said and b"Traceback" not in said
+        assert start("models", "get", ID, "--yes").wait(timeout=60) == 0
+        assert not list((tmp_path / "hf").rglob("*.incomplete"))
+
+    @pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"y\n", 0), (b"\n", 0)])
+    def test_a_person_is_asked(self, hub: FakeHub, tmp_path: Path, answer: bytes, code: int) -> None:
+        ours, theirs = pty.openpty()
+        process = start("models", "get", ID, stdin=theirs, stderr=theirs)
+        said = b""
+        while b"? [Y/n]" not in said:
+            said += os.read(ours, 1000)
+        assert b" MB into " in said and not list((tmp_path / "hf").rglob("*.safetensors"))
+        os.write(ours, answer)
+        assert process.wait(timeout=60) == code
+        assert bool(list((tmp_path / "hf").rglob("*.safetensors"))) == (code == 0)
+        os.close(ours)
+        os.close(theirs)
 
 
 class TestList:
