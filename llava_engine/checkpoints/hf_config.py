@@ -13,7 +13,10 @@ from llava_engine.errors import ModelError
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig, TilesConfig, VisionConfig
 
 LLAMA_LIKE = ("llama", "mistral")
-_AGAIN = "Take the model's own config.json."
+
+# What to do about a config that can not be followed: it is broken, or of a kind that we do not compute.
+OWN_CONFIG = "Take the model's own config.json."
+OTHER_MODEL = "llava does not run this kind; the models that it runs: llava models list."
 
 
 def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
@@ -36,14 +39,16 @@ def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
     strategy = raw.get("vision_feature_select_strategy", "default")
     layer = raw.get("vision_feature_layer", -2)
     if strategy not in ("default", "full"):
-        raise ModelError(f"config.json: vision_feature_select_strategy is {strategy!r}, not 'default' or 'full'.")
+        raise ModelError(
+            f"config.json: vision_feature_select_strategy is {strategy!r}, not 'default' or 'full'.", OTHER_MODEL
+        )
     if type(layer) is not int:
-        raise ModelError(f"config.json: vision_feature_layer is {layer!r}; only one layer is supported.")
+        raise ModelError(f"config.json: vision_feature_layer is {layer!r}; only one layer is supported.", OTHER_MODEL)
     act = raw.get("projector_hidden_act", "gelu")
     if act not in ("gelu", "linear"):
-        raise ModelError(f"config.json: projector_hidden_act is {act!r}, not 'gelu' or 'linear'.")
+        raise ModelError(f"config.json: projector_hidden_act is {act!r}, not 'gelu' or 'linear'.", OTHER_MODEL)
     if not raw.get("multimodal_projector_bias", True):
-        raise ModelError("config.json: a projector without bias is not supported.")
+        raise ModelError("config.json: a projector without bias is not supported.", OTHER_MODEL)
     own = own_keys(raw)
     text = section(raw, "text_config")
     tied = raw.get("tie_word_embeddings", text.get("tie_word_embeddings", False))
@@ -132,7 +137,9 @@ def vision_config(raw: Mapping[str, Any]) -> VisionConfig:
     _expect(raw, "model_type", "clip_vision_model")
     act = raw.get("hidden_act", "quick_gelu")
     if act not in ("quick_gelu", "gelu"):
-        raise ModelError(f"config.json: the vision tower's hidden_act is {act!r}, not 'quick_gelu' or 'gelu'.")
+        raise ModelError(
+            f"config.json: the vision tower's hidden_act is {act!r}, not 'quick_gelu' or 'gelu'.", OTHER_MODEL
+        )
     d = VisionConfig()
     return VisionConfig(
         image_size=integer(raw, "image_size", 224),
@@ -157,12 +164,12 @@ def language_config(raw: Mapping[str, Any]) -> LanguageConfig:
     _expect(raw, "hidden_act", "silu")
     for bias in ("attention_bias", "mlp_bias"):
         if raw.get(bias):
-            raise ModelError(f"config.json: {bias} is set; Llama models with biases are not supported.")
+            raise ModelError(f"config.json: {bias} is set; Llama models with biases are not supported.", OTHER_MODEL)
     rope = section(raw, "rope_parameters") if raw.get("rope_parameters") else {}
     scaling = section(raw, "rope_scaling") if raw.get("rope_scaling") else rope
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind != "default":
-        raise ModelError(f"config.json: rotary scaling of type {kind!r} is not supported.")
+        raise ModelError(f"config.json: rotary scaling of type {kind!r} is not supported.", OTHER_MODEL)
     d = LanguageConfig()
     hidden = integer(raw, "hidden_size", d.hidden_size)
     heads = integer(raw, "num_attention_heads", d.num_attention_heads)
@@ -192,7 +199,7 @@ def own_keys(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     own = section(raw, "llava") if raw.get("llava") else {}
     for key, kind in (("template", str), ("system", str), ("projector", str), ("wrap_pictures", bool)):
         if own.get(key) is not None and not isinstance(own[key], kind):
-            raise ModelError(f"config.json: llava.{key} is {own[key]!r}, which makes no sense.", _AGAIN)
+            raise ModelError(f"config.json: llava.{key} is {own[key]!r}, which makes no sense.", OWN_CONFIG)
     return own
 
 
@@ -213,7 +220,9 @@ def _context(raw: Mapping[str, Any], default: int) -> int:
 
 def _tiles(raw: Mapping[str, Any]) -> TilesConfig:
     if not raw.get("use_image_newline_parameter", True):
-        raise ModelError("config.json: use_image_newline_parameter is off; tiles without it are not supported.")
+        raise ModelError(
+            "config.json: use_image_newline_parameter is off; tiles without it are not supported.", OTHER_MODEL
+        )
     default = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]
     return TilesConfig(pinpoints(raw.get("image_grid_pinpoints", default)))
 
@@ -221,11 +230,11 @@ def _tiles(raw: Mapping[str, Any]) -> TilesConfig:
 def pinpoints(value: Any) -> tuple[tuple[int, int], ...]:
     """`image_grid_pinpoints`: pairs of pixels, in the order in which they stand. Raises `ModelError`."""
     if not isinstance(value, list) or not 0 < len(value) <= 1000:
-        raise ModelError("config.json: image_grid_pinpoints is not a list of pairs.")
+        raise ModelError("config.json: image_grid_pinpoints is not a list of pairs.", OWN_CONFIG)
     pairs = []
     for pair in value:
         if not isinstance(pair, list) or len(pair) != 2 or not all(type(n) is int and 0 < n <= 100_000 for n in pair):
-            raise ModelError(f"config.json: image_grid_pinpoints holds {pair!r}, not a pair of pixels.")
+            raise ModelError(f"config.json: image_grid_pinpoints holds {pair!r}, not a pair of pixels.", OWN_CONFIG)
         pairs.append((pair[0], pair[1]))
     return tuple(pairs)
 
@@ -234,13 +243,13 @@ def section(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """An object within a config. Raises `ModelError`."""
     value = raw[key]
     if not isinstance(value, Mapping):
-        raise ModelError(f"config.json: {key} is not an object.")
+        raise ModelError(f"config.json: {key} is not an object.", OWN_CONFIG)
     return value
 
 
 def _expect(raw: Mapping[str, Any], key: str, value: str) -> None:
     if raw.get(key, value) != value:
-        raise ModelError(f"config.json: {key} is {raw[key]!r}; only {value!r} is supported.")
+        raise ModelError(f"config.json: {key} is {raw[key]!r}; only {value!r} is supported.", OTHER_MODEL)
 
 
 def integer(raw: Mapping[str, Any], key: str, default: int) -> int:
@@ -249,7 +258,7 @@ def integer(raw: Mapping[str, Any], key: str, default: int) -> int:
     if value is None:
         return default
     if type(value) is not int or not 0 <= value < 2**53:
-        raise ModelError(f"config.json: {key} is {value!r}, not a whole number.", _AGAIN)
+        raise ModelError(f"config.json: {key} is {value!r}, not a whole number.", OWN_CONFIG)
     return value
 
 
@@ -259,5 +268,5 @@ def number(raw: Mapping[str, Any], key: str, default: float) -> float:
     if value is None:
         return default
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 2**53:
-        raise ModelError(f"config.json: {key} is {value!r}, not a number.", _AGAIN)
+        raise ModelError(f"config.json: {key} is {value!r}, not a number.", OWN_CONFIG)
     return float(value)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llava_engine.checkpoints.hf_config import (
+    OTHER_MODEL,
+    OWN_CONFIG,
     eos_token_ids,
     integer,
     language_config,
@@ -56,10 +58,12 @@ def from_original(raw: Mapping[str, Any], vision: VisionConfig) -> LlavaConfig:
         )
     select = raw.get("mm_vision_select_feature", "patch")
     if select not in ("patch", "cls_patch"):
-        raise ModelError(f"config.json: mm_vision_select_feature is {select!r}, not 'patch' or 'cls_patch'.")
+        raise ModelError(
+            f"config.json: mm_vision_select_feature is {select!r}, not 'patch' or 'cls_patch'.", OTHER_MODEL
+        )
     layer = raw.get("mm_vision_select_layer", -1)
     if not isinstance(layer, int) or isinstance(layer, bool):
-        raise ModelError(f"config.json: mm_vision_select_layer is {layer!r}, not a whole number.")
+        raise ModelError(f"config.json: mm_vision_select_layer is {layer!r}, not a whole number.", OWN_CONFIG)
     width = integer(raw, "mm_hidden_size", vision.hidden_size)
     if width != vision.hidden_size:
         raise ModelError(
@@ -85,7 +89,7 @@ def aspect_ratio(raw: Mapping[str, Any]) -> str:
     """What becomes of pictures that are not square: "square" (cut), "pad" or "anyres". Raises `ModelError`."""
     aspect = raw.get("image_aspect_ratio") or "square"
     if aspect not in ("square", "pad", "anyres"):
-        raise ModelError(f"config.json: image_aspect_ratio is {aspect!r}; known: square, pad, anyres.")
+        raise ModelError(f"config.json: image_aspect_ratio is {aspect!r}; known: square, pad, anyres.", OTHER_MODEL)
     return str(aspect)
 
 
@@ -94,7 +98,7 @@ def _tiles(raw: Mapping[str, Any]) -> TilesConfig | None:
         return None
     merge = raw.get("mm_patch_merge_type", "flat")
     if not isinstance(merge, str) or merge not in _MERGES:
-        raise ModelError(f"config.json: mm_patch_merge_type is {merge!r}; known: {', '.join(_MERGES)}.")
+        raise ModelError(f"config.json: mm_patch_merge_type is {merge!r}; known: {', '.join(_MERGES)}.", OTHER_MODEL)
     listed = raw.get("image_grid_pinpoints")
     if isinstance(listed, str) and re.fullmatch(r"[\s\d,()\[\]]{1,10000}", listed):
         listed = [[int(across), int(down)] for across, down in re.findall(r"[(\[]\s*(\d+)\s*,\s*(\d+)\s*[)\]]", listed)]
@@ -118,17 +122,21 @@ def _mpt(raw: Mapping[str, Any]) -> MptConfig:
     for key, (value, supported, default) in wanted.items():
         value = default if value is None else value
         if value != supported:
-            raise ModelError(f"config.json: {key} is {value!r}; an MPT is supported only with {supported!r}.")
+            raise ModelError(
+                f"config.json: {key} is {value!r}; an MPT is supported only with {supported!r}.", OTHER_MODEL
+            )
     if "layernorm" not in str(raw.get("norm_type", "low_precision_layernorm")):
-        raise ModelError(f"config.json: norm_type {raw['norm_type']!r} is not supported.")
+        raise ModelError(f"config.json: norm_type {raw['norm_type']!r} is not supported.", OTHER_MODEL)
     d = MptConfig()
     width = integer(raw, "d_model", d.hidden_size)
     heads = integer(raw, "n_heads", d.num_attention_heads)
     if heads < 1 or width % heads:
-        raise ModelError(f"config.json: d_model {width} can not be shared out among {heads} heads (n_heads).")
+        raise ModelError(
+            f"config.json: d_model {width} can not be shared out among {heads} heads (n_heads).", OWN_CONFIG
+        )
     bias_max = number(attention, "alibi_bias_max", d.alibi_bias_max)
     if not 0 <= bias_max <= 1000:
-        raise ModelError(f"config.json: attn_config.alibi_bias_max is {bias_max}, not between 0 and 1000.")
+        raise ModelError(f"config.json: attn_config.alibi_bias_max is {bias_max}, not between 0 and 1000.", OWN_CONFIG)
     return MptConfig(
         vocab_size=integer(raw, "vocab_size", d.vocab_size),
         hidden_size=width,
