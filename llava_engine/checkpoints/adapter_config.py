@@ -29,6 +29,7 @@ _UNSUPPORTED = {
     "use_bdlora": "it cuts the matrices into blocks",
     "megatron_config": "its layers are cut over machines",
 }
+_PLAIN = "Convert the adapter to a plain LoRA with the library that wrote it."
 _FRESH = (True, False, None, "gaussian", "eva", "orthogonal")  # ways to begin that leave the base's weights alone
 
 
@@ -81,15 +82,15 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
     raw = read_json(folder / FILE)
     method = raw.get("peft_type", "LORA")
     if method != "LORA":
-        raise ModelError(f"{folder}: {FILE} is of an adapter by {method!r}; only LoRA is supported.")
+        raise ModelError(f"{folder}: {FILE} is of an adapter by {method!r}; only LoRA is supported.", _PLAIN)
     for key, reason in _UNSUPPORTED.items():
         if raw.get(key):
-            raise ModelError(f"{folder}: {FILE} has {key}, which is not supported: {reason}.")
+            raise ModelError(f"{folder}: {FILE} has {key}, which is not supported: {reason}.", _PLAIN)
     begun = raw.get("init_lora_weights", True)
     if not any(begun is way or (isinstance(way, str) and begun == way) for way in _FRESH):
         raise ModelError(
             f"{folder}: {FILE} has init_lora_weights {begun!r}, which changes the base model before it begins.",
-            "Convert the adapter to a plain LoRA with the library that wrote it.",
+            _PLAIN,
         )
     own = raw.get("llava") or {}
     sha256 = own.get("base_sha256") if isinstance(own, Mapping) else None
@@ -114,7 +115,7 @@ def _rank(folder: Path, key: str, value: Any) -> int:
 
 
 def _alpha(folder: Path, key: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e12:
         raise ModelError(f"{folder}: {FILE}: {key} is {value!r}, not a number.", "Take the adapter's own.")
     return float(value)
 
@@ -125,13 +126,15 @@ def _patterns(folder: Path, raw: Mapping[str, Any], key: str) -> list[tuple[str,
     if not isinstance(table, Mapping):
         raise ModelError(f"{folder}: {FILE}: {key} is {table!r}, not an object.", "Take the adapter's own.")
     for pattern in table:
-        repeats = len(re.findall(r"[*+{?]", pattern))
+        repeats, ways = len(re.findall(r"[*+{?]", pattern)), pattern.count("|")
         try:
             re.compile(pattern)
         except (re.error, RecursionError, OverflowError):
             repeats = 99
-        if len(pattern) > 300 or repeats > 2 or re.search(r"\)\s*[*+{]", pattern):
-            raise ModelError(f"{folder}: {FILE}: {key} holds the pattern {pattern[:80]!r}, which is not supported.")
+        if len(pattern) > 300 or repeats > 2 or ways > 8 or re.search(r"\)\s*[*+{]", pattern):
+            raise ModelError(
+                f"{folder}: {FILE}: {key} holds the pattern {pattern[:80]!r}, which is not supported.", _PLAIN
+            )
     return list(table.items())
 
 
@@ -144,5 +147,8 @@ def _rows(folder: Path, value: Any) -> dict[str, tuple[int, ...]]:
     table = value if isinstance(value, Mapping) else {"": value} if value else {}
     for ids in table.values():
         if not isinstance(ids, list) or not all(type(row) is int and row >= 0 for row in ids):
-            raise ModelError(f"{folder}: {FILE}: trainable_token_indices is {value!r}, not a list of token ids.")
+            raise ModelError(
+                f"{folder}: {FILE}: trainable_token_indices is {value!r}, not a list of token ids.",
+                "Take the adapter's own.",
+            )
     return {re.escape(key): tuple(ids) for key, ids in table.items()}
