@@ -1,14 +1,22 @@
-"""Each kernel computes the product, to the precision that it promises; int8 survives a Llama's outliers."""
+"""Each kernel computes the product, to the precision that it promises, whole models too; int8 survives outliers."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from llava_engine.checkpoints.catalog import EMBEDDED
+from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from llava_engine.checkpoints.load import load_for_inference
-from llava_engine.model.linear import choose_kernel, make_linear
+from llava_engine.errors import ModelError
+from llava_engine.model.four_bits import NF4_LEVELS
+from llava_engine.model.linear import KernelName, choose_kernel, make_linear
+from tests.conformance.fixtures import FIXTURES, needs_fixtures
 from tests.llava_engine.tiny import TINY, parts, saved
 
 
@@ -18,6 +26,10 @@ from tests.llava_engine.tiny import TINY, parts, saved
     ("plain", torch.bfloat16, 1e-2),
     ("packed", torch.bfloat16, 1e-2),
     ("int8", torch.float32, 2e-2),
+    ("int8-unpacked", torch.float32, 1e-2),
+    ("int4", torch.float32, 0.12),
+    ("int4-unpacked", torch.float32, 0.12),
+    ("nf4-unpacked", torch.float32, 0.13),
 ])  # fmt: skip
 @pytest.mark.parametrize("rows", [1, 5])
 @pytest.mark.parametrize("bias", [False, True])
@@ -41,14 +53,112 @@ def test_one_huge_row_does_not_destroy_the_others_in_int8() -> None:
     assert (y - exact)[0, 1:].norm() / exact[0, 1:].norm() < 0.03
 
 
-def test_a_whole_model_in_int8_stays_near(tmp_path: Path) -> None:
+def test_an_unpacked_layer_computes_what_the_kernel_does() -> None:
+    generator = torch.Generator().manual_seed(2)
+    weight, x = torch.randn(160, 96, generator=generator), torch.randn(7, 96, generator=generator)
+    fast, slow = make_linear(weight, None, "int4")(x), make_linear(weight, None, "int4-unpacked")(x)
+    assert (fast - slow).norm() / slow.norm() < 5e-3  # bfloat16 activations
+
+
+@pytest.mark.parametrize("kernel", ["int8", "int8-unpacked", "int4", "int4-unpacked", "nf4-unpacked"])
+@pytest.mark.parametrize("shape", [(24, 40), (7, 3), (16, 32), (130, 65)])
+def test_any_shape_can_be_quantized(kernel: KernelName, shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(3)
+    weight, x = torch.randn(*shape, generator=generator), torch.randn(2, 3, shape[1], generator=generator)
+    before = weight.clone()
+    y, exact = make_linear(weight, None, kernel)(x), x @ before.T
+    assert y.shape == exact.shape
+    assert (y - exact).norm() / exact.norm() < 0.2
+    assert torch.equal(weight, before), "the weight is not ours to change"
+
+
+def test_blocks_of_rows_are_one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(4)
+    weight, x = torch.randn(272, 64, generator=generator), torch.randn(5, 64, generator=generator)
+    kernels: tuple[KernelName, ...] = ("int8", "int4", "int4-unpacked", "nf4-unpacked")
+    whole = [make_linear(weight, None, kernel)(x) for kernel in kernels]
+    monkeypatch.setattr("llava_engine.model.kernels.BLOCK", 64 * 64)
+    for kernel, expected in zip(kernels, whole, strict=True):
+        torch.testing.assert_close(make_linear(weight, None, kernel)(x), expected, msg=kernel)
+
+
+def test_nf4_keeps_its_own_levels() -> None:
+    # The levels of Dettmers et al. 2023, appendix E, times a scale a group: they come back as they were.
+    levels = torch.tensor(NF4_LEVELS)
+    weight = torch.cat([levels, levels.flip(0), levels, levels]).expand(4, 64) * torch.tensor(
+        [[1.0], [3.0], [0.1], [7.0]]
+    )
+    identity = torch.eye(64)
+    torch.testing.assert_close(make_linear(weight, None, "nf4-unpacked")(identity), weight.T)
+
+
+def test_int4_keeps_sixteen_even_steps() -> None:
+    steps = torch.arange(16.0).repeat(2) - 3
+    weight = steps.expand(16, 32) * torch.tensor([1.0, 0.5, 2.0, 4.0]).repeat(4)[:, None]
+    identity = torch.eye(32)
+    for kernel in ("int4", "int4-unpacked"):
+        torch.testing.assert_close(make_linear(weight, None, kernel)(identity), weight.T)
+
+
+# How far the logits of a whole small model may be from float32's; the tower, the projector and the head are exact.
+BOUNDS = {"int8": 0.04, "int4": 0.25, "nf4": 0.25}
+
+
+@pytest.mark.parametrize("quantize", BOUNDS)
+def test_a_whole_quantized_model_stays_near(quantize: str, tmp_path: Path) -> None:
     saved(TINY, tmp_path / "model")
     ids = torch.tensor([[1, 5, 9, 20, 33, 47]])
     exact = load_for_inference(*parts(tmp_path / "model"), device="cpu").model(ids)
-    loaded = load_for_inference(*parts(tmp_path / "model"), device="cpu", quantize="int8")
-    assert loaded.kernel.name == "int8"
-    error = (loaded.model(ids) - exact).norm() / exact.norm()
-    assert 0 < error < 0.1
+    loaded = load_for_inference(*parts(tmp_path / "model"), device="cpu", quantize=quantize)
+    assert loaded.kernel.name.startswith(quantize)
+    assert 0 < relative(loaded.model(ids), exact) < 2 * BOUNDS[quantize]
+
+
+@pytest.mark.parametrize("quantize", BOUNDS)
+def test_the_embedded_model_stays_near(quantize: str) -> None:
+    assert 0 < distance(open_checkpoint(EMBEDDED), quantize) < BOUNDS[quantize] / 2
+
+
+@needs_fixtures
+@pytest.mark.parametrize("quantize", BOUNDS)
+def test_the_conformance_models_stay_near(quantize: str) -> None:
+    opened = list(openable())
+    assert opened
+    for checkpoint in opened:
+        assert 0 < distance(checkpoint, quantize) < BOUNDS[quantize], checkpoint.folder
+
+
+def openable() -> Iterator[Checkpoint]:
+    """The conformance checkpoints that are models by themselves, or find their base beside them."""
+    for folder in sorted((FIXTURES / "checkpoints").iterdir()):
+        with contextlib.suppress(ModelError):
+            yield open_checkpoint(folder)
+
+
+def distance(checkpoint: Checkpoint, quantize: str) -> float:
+    """How far a quantized model's logits are from float32's, relative, over random tokens."""
+    config, tensors = checkpoint.config, checkpoint.tensors
+    ids = torch.randint(4, config.language.vocab_size, (4, 64), generator=torch.Generator().manual_seed(0))
+    ids[ids == config.image_token_id] = 4
+    exact = load_for_inference(config, tensors, device="cpu", dtype="float32").model(ids)
+    return relative(
+        load_for_inference(config, tensors, device="cpu", dtype="float32", quantize=quantize).model(ids), exact
+    )
+
+
+def relative(y: Tensor, exact: Tensor) -> float:
+    """The error's norm, in parts of what is exact."""
+    return float((y - exact).norm() / exact.norm())
+
+
+def test_only_the_language_layers_are_quantized(tmp_path: Path) -> None:
+    saved(TINY, tmp_path / "model")
+    exact = load_for_inference(*parts(tmp_path / "model"), device="cpu").model
+    model = load_for_inference(*parts(tmp_path / "model"), device="cpu", quantize="int4").model
+    pixels = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(5))
+    hidden = torch.randn(1, 3, 48, generator=torch.Generator().manual_seed(6))
+    assert torch.equal(model.encode_pictures(pixels), exact.encode_pictures(pixels))
+    assert torch.equal(model.language_model.logits(hidden), exact.language_model.logits(hidden))
 
 
 def test_the_choice_says_why() -> None:
