@@ -76,13 +76,8 @@ def test_samples_have_the_originals_ids_and_labels(ours: str, theirs: str) -> No
 
 def _tokenizer(group: dict[str, Any]) -> Tokenizer:
     """With the two picture marks where the group added them: that is what the trainer did when it began."""
-    if not group["mm_use_im_start_end"]:
-        return Tokenizer.from_folder(FIXTURES / group["tokenizer"])
-    from llava_engine.conversation.sentencepiece import tokenizer_spec
-
-    model = (FIXTURES / group["tokenizer"] / "tokenizer.model").read_bytes()
-    spec = tokenizer_spec(model, {"<im_start>": 1000, "<im_end>": 1001}, legacy=group["tokenizer_legacy"])
-    return Tokenizer(spec, {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True})
+    marks = ("<im_start>", "<im_end>") if group["mm_use_im_start_end"] else ()
+    return Tokenizer.from_folder(FIXTURES / group["tokenizer"], added=marks)
 
 
 def _conversation(sample: dict[str, Any]) -> Conversation:
