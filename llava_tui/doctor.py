@@ -106,6 +106,8 @@ def _devices() -> list[dict[str, Any]]:
         import torch
     except Exception as error:  # whatever a broken install raises is the finding
         return [cpu | {"memory_bytes": memory}, {"device": "torch", "what": f"can not be imported: {error}"}]
+    from llava_engine.model.free_memory import free_memory
+
     devices: list[dict[str, Any]] = [cpu | {"memory_bytes": memory}]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
@@ -113,6 +115,9 @@ def _devices() -> list[dict[str, Any]]:
         devices.append({"device": f"cuda:{index}", "what": what, "memory_bytes": properties.total_memory})
     if torch.backends.mps.is_available():
         devices.append({"device": "mps", "what": "Apple graphics, shares the machine's memory", "memory_bytes": memory})
+    for device in devices:
+        free = device["free_bytes"] = free_memory(torch.device(device["device"]))
+        device["what"] += f", {free / GIB:.1f} free" if free is not None else ""
     return devices
 
 
@@ -121,26 +126,20 @@ def _kernels() -> list[dict[str, str]]:
     try:
         import torch
 
-        from llava_engine.errors import DeviceError
-        from llava_engine.model.linear import choose_kernel, has_fast_bfloat16
+        from llava_engine.model.linear import QUANTIZATIONS, choose_kernel, has_fast_bfloat16
     except Exception as error:  # as above
         return [{"for": "torch", "kernel": "none", "why": f"can not be imported: {error}"}]
-    cpu = torch.device("cpu")
     large = torch.bfloat16 if has_fast_bfloat16() else torch.float32
-    wanted = [
-        ("the embedded model", torch.float32, "none", 3_000_000),
-        ("a large model", large, "none", 7_000_000_000),
-        ("a large model, int8", large, "int8", 7_000_000_000),
-    ]
-    found = []
-    for model, dtype, quantize, parameters in wanted:
-        try:
-            choice = choose_kernel(cpu, dtype, quantize, parameters)
-        except DeviceError as error:
-            found.append({"for": model, "kernel": "none", "why": error.cause})
-        else:
-            found.append({"for": model, "kernel": choice.label, "why": choice.why})
-    return found
+    kinds = ["cpu", *(["cuda:0"] if torch.cuda.is_available() else [])]
+    kinds += ["mps"] if torch.backends.mps.is_available() else []
+    wanted = [("the embedded model", torch.device("cpu"), torch.float32, "none", 3_000_000)]
+    for device in map(torch.device, kinds):
+        where = "" if len(kinds) == 1 else f" on {device.type}"
+        dtype = large if device.type == "cpu" else torch.float16
+        wanted.append((f"a large model{where}", device, dtype, "none", 7_000_000_000))
+        wanted += [(f"{form}{where}", device, dtype, form, 7_000_000_000) for form in QUANTIZATIONS if form != "none"]
+    choices = [(model, choose_kernel(device, dtype, form, count)) for model, device, dtype, form, count in wanted]
+    return [{"for": model, "kernel": choice.label, "why": choice.why} for model, choice in choices]
 
 
 def _terminal() -> dict[str, Any]:
