@@ -198,7 +198,8 @@ def remove(
         return
     if not is_id(model):
         raise ModelError(
-            f"{model} is neither on the list nor the id of a model.", "Folders of your own are never deleted from here."
+            f"{model!r} is neither on the list nor the id of a model.",
+            "Folders of your own are never deleted from here.",
         )
     size = stored_bytes(model)
     if size:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_REDIRECTS = 5
 MAX_LISTING_BYTES = 32 * 2**20
 LONGEST_WAIT_S = 120.0
+WORTH_BYTES = 2**20
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -88,7 +89,7 @@ class HubServer:
             return bytes(body)
 
         try:
-            return json.loads(self.retried(once, lambda: 0))
+            return json.loads(self.retried(once, lambda: 0, self.waits_s[:2]))  # somebody is waiting for it
         except (ValueError, RecursionError):
             raise ModelError(f"{self._host} did not answer with JSON.", "Is HF_ENDPOINT a hub?") from None
 
@@ -124,28 +125,33 @@ class HubServer:
                     response.close()
         raise ModelError(f"{self._host} redirects more than {MAX_REDIRECTS} times.", "Try again later.")
 
-    def retried(self, work: Callable[[], Result], progress: Callable[[], int], worth: int = 2**20) -> Result:
+    def retried(
+        self, work: Callable[[], Result], progress: Callable[[], int], waits_s: tuple[float, ...] | None = None
+    ) -> Result:
         """What `work` gives, tried again after a wait when there was passing trouble.
 
         Args:
-            progress: bytes so far; when `worth` of them came since the last failure, the waits begin anew.
+            progress: bytes so far; when `WORTH_BYTES` of them came since the last failure, the waits begin anew.
+            waits_s: in place of the server's.
 
         Raises:
             ModelError: the trouble did not pass.
         """
+        waits = self.waits_s if waits_s is None else waits_s
         failures, before = 0, progress()
         while True:
             try:
                 return work()
             except PassingTrouble as trouble:
-                if progress() - before >= worth:
+                if progress() - before >= WORTH_BYTES:
                     failures = 0
                 before = progress()
-                if failures == len(self.waits_s) or trouble.wait_s > LONGEST_WAIT_S:
+                if failures == len(waits) or trouble.wait_s > LONGEST_WAIT_S:
                     raise ModelError(
-                        f"{self._host} {trouble.what}.", "Try again later: what has arrived so far is kept."
+                        f"{self._host} {trouble.what}.",
+                        "Is there a network? Say it again later: what has arrived so far is kept.",
                     ) from None
-                self.sleep(max(self.waits_s[failures], trouble.wait_s))
+                self.sleep(max(waits[failures], trouble.wait_s))
                 failures += 1
 
     @property
@@ -197,7 +203,7 @@ def _network() -> Iterator[None]:
     except httpx.TimeoutException as error:
         raise PassingTrouble("took too long to answer") from error
     except (httpx.ConnectError, httpx.ProxyError) as error:
-        raise PassingTrouble("can not be reached; is there a network?") from error
+        raise PassingTrouble("can not be reached") from error
     except (httpx.TransportError, httpx.DecodingError) as error:
         raise PassingTrouble("broke off") from error
 
