@@ -28,6 +28,7 @@ class LlavaGroup(LazyGroup):
         "train": Mount("Train", "training.cli", "Train a model: tiny, pretrain, finetune."),
         "eval": Mount("Train", "training.evaluation.cli", "Measure a model."),
         "models": Mount("Weights", "llava_tui.models", "The models here and elsewhere: list, show, get, remove."),
+        "convert": Mount("Weights", "llava_tui.convert", "A model in another layout: hf, original, projector, merged."),
         "delta": Mount("Weights", "llava_tui.delta", "Weights published as a difference: apply, make, verify."),
         "doctor": Mount("Help", "llava_tui.doctor", "What this machine and this terminal can do, and why."),
     }

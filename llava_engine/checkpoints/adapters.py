@@ -122,7 +122,7 @@ def onto_base(path: Path, raw: Mapping[str, Any], base: Path, *, force: bool) ->
         if matrices is None:
             raise ModelError(f"{path} has {FILE} and no adapter_model.safetensors.", "Take the folder complete.")
         adapted.fold(TensorFiles(path, [matrices]), settings)
-    adapted.settle_rows(raw.get("vocab_size"))
+    adapted.settle_rows(raw.get("vocab_size"), alone=settings is None)
     check_base(path, raw, base, stored, adapted, settings.base_sha256 if settings else None, force=force)
     return adapted
 
@@ -162,19 +162,23 @@ class _Adapted:
         for module, parts in modules.items():
             self._fold(module, parts, files, settings)
 
-    def settle_rows(self, vocabulary: object) -> None:
-        """Make embeddings and head equally long.
+    def settle_rows(self, vocabulary: object, *, alone: bool) -> None:
+        """Make embeddings and head equally long, and as long as the config of a projector alone says.
 
         A projector of June 2023 brings embeddings with rows for its new tokens (all rows, or the new ones alone), and
         no head. The original begins the head's new rows as the mean of the others, and trains them later or never.
         """
         name, base = self._embeddings, self._stored.tensors[self._embeddings].shape[0]
+        said = vocabulary if type(vocabulary) is int else 0
         if name not in self._brought:
+            if alone and base < said <= base + _NEW_ROWS:
+                for each in {name, HEAD} & self.tensors.keys():
+                    self._make(each, (said, *self.tensors[each].shape[1:]), grown(self._stored, each, said))
             return
         brought = self.tensors[name].shape[0]
         if brought < min(base, _NEW_ROWS + 1):
             # The marks around a picture alone; the token for a patch stands before them, untrained.
-            total = max(base + 1 + brought, vocabulary if type(vocabulary) is int else 0)
+            total = max(base + 1 + brought, said)
             if total > base + brought + _NEW_ROWS:
                 raise self._refusal(f"config.json says {total:,} tokens, and base and adapter have {base + brought:,}")
             self._make(name, (total, *self.tensors[name].shape[1:]), grown(self._stored, name, total, self._made[name]))

@@ -96,7 +96,7 @@ def _files(checkpoint: Checkpoint, names: HfTokenizer, rows: int, dtype: str) ->
             template,
             names.picture,
             after_picture=names.after_picture,
-            end_is_text=not after_user.startswith(tuple(checkpoint.tokenizer.special_ids)),
+            end_is_text=bool(after_user) and not after_user.startswith(tuple(checkpoint.tokenizer.special_ids)),
         ),
     }
     pieces = checkpoint.written.tokenizer / "tokenizer.model"

@@ -72,17 +72,21 @@ def hf_tokenizer(
 
 
 def _state_prefix(spec: dict[str, Any], prefix: bool, after_marks: bool) -> None:
-    """Write SentencePiece's space before the first word in the one dialect that can say where it goes."""
-    scheme = "always" if after_marks else "first" if prefix else "never"
-    metaspace = [step for step in _steps(spec.get("pre_tokenizer"), "pretokenizers") if step["type"] == "Metaspace"]
-    for step in metaspace:
-        step.pop("add_prefix_space", None)
-        step["prepend_scheme"] = scheme
-    normalizers = _steps(spec.get("normalizer"), "normalizers")
-    if scheme == "first" and any(step["type"] == "Prepend" for step in normalizers):
-        rest = [step for step in normalizers if step["type"] != "Prepend" and step.get("content") != "▁"]
-        spec["normalizer"] = {"type": "Sequence", "normalizers": rest} if rest else None
-        spec["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+    """Write SentencePiece's space before the first word in the dialect that can say where it goes.
+
+    Before every stretch of text between special tokens: a normalizer, which puts it even before a space. Before the
+    very first text alone: only a pre-tokenizer can, and it leaves out the space where the text begins with one.
+    """
+    steps = [*_steps(spec.get("normalizer"), "normalizers"), *_steps(spec.get("pre_tokenizer"), "pretokenizers")]
+    if not any(step["type"] in ("Metaspace", "Prepend") for step in steps):
+        return
+    normalizers: list[dict[str, Any]] = [{"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]
+    if after_marks:
+        normalizers.insert(0, {"type": "Prepend", "prepend": "▁"})
+    only_first = prefix and not after_marks
+    scheme = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+    spec["normalizer"] = None if only_first else {"type": "Sequence", "normalizers": normalizers}
+    spec["pre_tokenizer"] = scheme if only_first else None
 
 
 def _begins_with(text: str | None, token_id: int) -> dict[str, Any] | None:

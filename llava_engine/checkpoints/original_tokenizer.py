@@ -62,10 +62,11 @@ def tokenizer_files(checkpoint: Checkpoint) -> dict[str, str | Path]:
     files: dict[str, str | Path] = {"tokenizer.model": pieces}
     if added := {text: token_id for text, token_id in tokens.items() if text not in own}:
         files["added_tokens.json"] = json_text(dict(sorted(added.items())))
-    if source == pieces:
-        files |= {name: folder / name for name in _COPIED if (folder / name).is_file()}
-    else:
-        files["tokenizer_config.json"] = json_text(_settings(config))
+    if checkpoint.config.template == "v1-june" and checkpoint.found.form != "whole":
+        config = {"pad_token": config.get("unk_token"), **config}  # as v1's trainer left it; v0's has one of its own
+    elif source == pieces:
+        return files | {name: folder / name for name in _COPIED if (folder / name).is_file()}
+    files["tokenizer_config.json"] = json_text(_settings(config))
     return files
 
 
