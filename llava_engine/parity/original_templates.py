@@ -72,9 +72,9 @@ _MMTAG = (
 _RENEWABLE = (
     "What are the key differences between renewable and non-renewable energy sources?",
     "Renewable energy sources are those that can be replenished naturally in a relatively short amount of time, such "
-    "as solar, wind, hydro, geothermal, and biomass. Non-renewable energy sources, on the other hand, are finite and will "
-    "eventually be depleted, such as coal, oil, and natural gas. Here are some key differences between renewable and "
-    "non-renewable energy sources:\n"
+    "as solar, wind, hydro, geothermal, and biomass. Non-renewable energy sources, on the other hand, are finite and "
+    "will eventually be depleted, such as coal, oil, and natural gas. Here are some key differences between renewable "
+    "and non-renewable energy sources:\n"
     "1. Availability: Renewable energy sources are virtually inexhaustible, while non-renewable energy sources are "
     "finite and will eventually run out.\n"
     "2. Environmental impact: Renewable energy sources have a much lower environmental impact than non-renewable "
