@@ -164,7 +164,7 @@ def _open(folder: Path, base: Path | None, towers: Mapping[str, Path], template:
         raw = adapters.config_over(folder, base_folder)
         home = base_folder if folder.is_dir() else folder.parent
     if sniff.layout(raw) == "hf":
-        _refuse_bare_language_model(folder, raw)
+        _refuse_bare_parts(folder, raw)
         from_hf(raw)  # whether it is a LLaVA at all comes before what its files lack
     if base_folder is None:
         files: TensorSource = TensorFiles(folder)
@@ -223,7 +223,11 @@ def _open(folder: Path, base: Path | None, towers: Mapping[str, Path], template:
     )
 
 
-def _refuse_bare_language_model(folder: Path, raw: Mapping[str, Any]) -> None:
+def _refuse_bare_parts(folder: Path, raw: Mapping[str, Any]) -> None:
+    if "patch_size" in raw or ("vision_config" in raw and "projection_dim" in raw):
+        raise ModelError(
+            f"{folder} is a vision tower, without a language model.", "It can be the --tower of a model that lacks it."
+        )
     if "vision_config" not in raw and ("num_hidden_layers" in raw or "n_layers" in raw):
         raise ModelError(
             f"{folder} is a language model without a vision tower and projector ({raw.get('model_type', 'no type')}).",

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from llava_engine.checkpoints.catalog import EMBEDDED, find, name_of
+from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.hub_cache import is_id
 from llava_engine.checkpoints.released import RELEASED
 from llava_engine.errors import ModelError
+from tests.llava_engine.originals import write_tower
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -90,3 +92,8 @@ def test_the_released_ones_can_be_fetched_and_told_apart() -> None:
 
 def test_deltas_and_adapters_say_what_else_they_need() -> None:
     assert all(released.advice for released in RELEASED if released.form in ("delta", "adapter"))
+
+
+def test_a_tower_alone_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a vision tower"):
+        open_checkpoint(write_tower(tmp_path / "x"))
