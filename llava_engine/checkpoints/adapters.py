@@ -21,7 +21,7 @@ from llava_engine.checkpoints.base_check import EMBEDDINGS, HEAD, by, check_base
 from llava_engine.checkpoints.files import StoredTensor, TensorFiles, TensorSource, read_json
 from llava_engine.checkpoints.folding import LowRank, grown, with_rows
 from llava_engine.checkpoints.original_config import is_original
-from llava_engine.checkpoints.projector_file import config_of_file
+from llava_engine.checkpoints.projector_file import config_of_file, shapes_in
 from llava_engine.checkpoints.sniff import Form
 from llava_engine.checkpoints.views import View, canonical_names
 from llava_engine.errors import ModelError
@@ -39,7 +39,7 @@ _ADDITIONS = (_PROJECTOR, "vision_tower.", "image_newline", HEAD)
 
 # PEFT's names in its files, and as they are in memory, where the adapter's own name ("default") stands in them.
 _LOW_RANK = re.compile(
-    r"(?P<module>.+)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector"
+    r"(?P<module>.+?)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector"
     r"|(?:token_adapter\.)?trainable_tokens_delta)(?:\.default)?(?:\.weight)?"
 )
 _LONGEST_NAME = 300
@@ -57,7 +57,13 @@ def form(path: Path) -> Form:
 
 
 def own_config(path: Path) -> dict[str, Any]:
-    """An adapter's own config.json; empty where it has none, as PEFT's adapters and files by themselves."""
+    """An adapter's own config.json; empty where it has none, as PEFT's adapters and files by themselves.
+
+    Raises:
+        ModelError: it is broken, or `path` is a file that holds no projector.
+    """
+    if path.is_file():
+        shapes_in(path)
     file = path / "config.json"
     return read_json(file) if path.is_dir() and file.exists() else {}
 
@@ -122,6 +128,8 @@ def onto_base(path: Path, raw: Mapping[str, Any], base: Path, *, force: bool) ->
         if matrices is None:
             raise ModelError(f"{path} has {FILE} and no adapter_model.safetensors.", "Take the folder complete.")
         adapted.fold(TensorFiles(path, [matrices]), settings)
+    if is_original(raw) and raw.get("mm_projector_type", "linear") == "linear":
+        adapted.drop_second_layer()
     adapted.settle_rows(raw.get("vocab_size"), alone=settings is None)
     check_base(path, raw, base, stored, adapted, settings.base_sha256 if settings else None, force=force)
     return adapted
@@ -162,6 +170,11 @@ class _Adapted:
         for module, parts in modules.items():
             self._fold(module, parts, files, settings)
 
+    def drop_second_layer(self) -> None:
+        """Leave out what the base's own projector has more than a linear one that takes its place."""
+        for name in [name for name in self.tensors if name.startswith(f"{_PROJECTOR}linear_2.")]:
+            del self.tensors[name], self._made[name]
+
     def settle_rows(self, vocabulary: object, *, alone: bool) -> None:
         """Make embeddings and head equally long, and as long as the config of a projector alone says.
 
@@ -199,10 +212,6 @@ class _Adapted:
             free_rows = target in (HEAD, self._embeddings)
             if new.shape[free_rows:] != old.shape[free_rows:] or not new.shape:
                 raise self._refusal(f"its {name} is {by(new.shape)}, and the base's is {by(old.shape)}")
-        if target.startswith(_PROJECTOR) and not any(each.startswith(_PROJECTOR) for each in self._brought):
-            # It comes whole; one that the base has may be of another kind.
-            for each in [each for each in self.tensors if each.startswith(_PROJECTOR)]:
-                del self.tensors[each], self._made[each]
         self._brought.add(target)
         self.tensors[target] = new
         self._made[target] = partial(files.read, name)

@@ -20,6 +20,17 @@ _EMBEDDINGS = "language_model.model.embed_tokens.weight"
 _MARKS_AND_PATCH = 3  # <im_patch>, <im_start>, <im_end>
 
 
+def shapes_in(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a projector's tensors, by canonical name. Raises `ModelError` when the file holds no projector."""
+    tensors = TensorFiles(file.parent, [file]).tensors
+    shapes = {keys.canonical(name): tensor.shape for name, tensor in tensors.items()}
+    if len(shapes.get(_FIRST, ())) != 2:
+        raise ModelError(
+            f"{file} holds no projector.", "Give a model's folder, or the file that a projector's training wrote."
+        )
+    return shapes
+
+
 def config_of_file(file: Path, base: Path) -> dict[str, Any]:
     """A config.json in the original's layout for a projector's file over a base.
 
@@ -29,12 +40,7 @@ def config_of_file(file: Path, base: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file holds no projector, or the base no language model.
     """
-    tensors = TensorFiles(file.parent, [file]).tensors
-    shapes = {keys.canonical(name): tensor.shape for name, tensor in tensors.items()}
-    if len(shapes.get(_FIRST, ())) != 2:
-        raise ModelError(
-            f"{file} holds no projector.", "Give a model's folder, or the file that a projector's training wrote."
-        )
+    shapes = shapes_in(file)
     for room in (file.parent, file.parent.parent):
         if (room / "config.json").is_file() and is_original(beside := read_json(room / "config.json")):
             return beside
