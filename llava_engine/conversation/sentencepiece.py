@@ -16,13 +16,16 @@ _LONGEST = 128  # letters of a piece that is merged from others; SentencePiece m
 _Value = int | bytes
 
 
-def tokenizer_spec(model: bytes, added: Mapping[str, int], *, legacy: bool) -> dict[str, Any]:
+def tokenizer_spec(
+    model: bytes, added: Mapping[str, int], *, legacy: bool, added_strip: bool = False
+) -> dict[str, Any]:
     """The content of a tokenizer.json.
 
     Args:
         model: the bytes of tokenizer.model.
         added: special tokens beyond the file's pieces, as added_tokens.json states them: text to id.
         legacy: whether text after a special token gets the first word's space again.
+        added_strip: whether the white space around `added` ones belongs to them.
 
     Raises:
         ValueError: it is broken, or of a kind that no Llama has.
@@ -46,14 +49,15 @@ def tokenizer_spec(model: bytes, added: Mapping[str, int], *, legacy: bool) -> d
     vocabulary = {text: index for index, (text, _, _) in enumerate(pieces)}
     special = {text: vocabulary[text] for text, _, kind in pieces if kind in (_UNKNOWN, _CONTROL)} | dict(added)
     prefix = ("always" if legacy else "first") if normalizer.get(3, 1) else "never"  # add_dummy_prefix
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added_tokens = [
+        {"id": index, "content": text} | special_flags(strips=added_strip and text not in vocabulary)
+        for text, index in sorted(special.items(), key=lambda item: item[1])
+    ]
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {"id": index, "content": text} | flags for text, index in sorted(special.items(), key=lambda item: item[1])
-        ],
+        "added_tokens": added_tokens,
         "normalizer": None,
         "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": prefix, "split": False},
         "post_processor": None,
@@ -79,6 +83,11 @@ def tokenizer_spec(model: bytes, added: Mapping[str, int], *, legacy: bool) -> d
             "merges": _merges(pieces, vocabulary),
         },
     }
+
+
+def special_flags(*, strips: bool) -> dict[str, bool]:
+    """How tokenizer.json describes a special token; one that strips takes the white space around it away."""
+    return {"single_word": False, "lstrip": strips, "rstrip": strips, "normalized": False, "special": True}
 
 
 def _merges(pieces: list[tuple[str, float, int]], vocabulary: dict[str, int]) -> list[list[str]]:

@@ -30,7 +30,7 @@ class Template:
         assistant_tag: stands before an answer; where the model begins to speak.
         answer_lead: what the model says first of all, before the words ("" or " ").
         answer_end: what it says when it is done; supervised like the answer itself.
-        stops: texts that end an answer.
+        stops: texts that end an answer; where models also write a line's end before one, with it and without.
         examples: turns (user, assistant) between the system text and the conversation, never supervised.
         pictures_first: whether pictures stand before the text of their turn, or after it.
         picture_joiner: stands between a picture and what follows it (or, pictures last, goes before it).
@@ -100,7 +100,7 @@ _V0 = Template(
     assistant_tag="Assistant:",
     answer_lead=" ",
     answer_end="###",
-    stops=("###",),
+    stops=("\n###", "###"),
     examples=(("Hi!", "Hi there!  How can I help you today?\n"),),
     pictures_first=False,
     wrap_pictures=True,
@@ -167,7 +167,6 @@ TEMPLATES: dict[str, Template] = {
         user_end="\n###",
         assistant_tag=" Assistant:",
         answer_end="\n###",
-        stops=("\n###", "###"),
         examples=(),
     ),
     # "simple": the ScienceQA checkpoint. The original's test wrote no "Assistant:" and the model said it by itself, as

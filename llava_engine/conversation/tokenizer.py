@@ -68,6 +68,8 @@ class Tokenizer:
         self.special_ids: dict[str, int] = {
             token["content"]: token["id"] for token in spec.get("added_tokens") or () if token.get("special")
         }
+        self._strips_before = _flagged(spec, "lstrip")
+        self._strips_after = _flagged(spec, "rstrip")
         # Prefixes, marks and the begin token are put in by hand, so the library sees only plain text.
         self._plain = tokenizers.Tokenizer.from_str(json.dumps(plain_spec(spec, set(self.special_ids))))
         self._plain.encode_special_tokens = True
@@ -151,6 +153,14 @@ class Tokenizer:
         """Whether text after a special token gets the first word's space again (SentencePiece's `legacy`)."""
         return self._prefix_after_marks
 
+    def strips_before(self, token_id: int) -> bool:
+        """Whether the white space before a special token belongs to it."""
+        return token_id in self._strips_before
+
+    def strips_after(self, token_id: int) -> bool:
+        """Whether the white space after a special token belongs to it."""
+        return token_id in self._strips_after
+
     def _named(self, config: dict[str, Any], key: str) -> int | None:
         named = config.get(key)
         text = named.get("content") if isinstance(named, dict) else named
@@ -175,9 +185,20 @@ def read_files(folder: Path, added: Sequence[str] = ()) -> tuple[Path, dict[str,
         if spec is None:
             own = _json_if_there(folder / "added_tokens.json") or {}
             config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"} | config
-            # A folder that does not say is from before the question arose: June 2023, and so legacy.
-            spec = tokenizer_spec(read_bytes(source, MAX_MODEL_BYTES), own, legacy=bool(config.get("legacy", True)))
+            # A folder that does not say is from before the question arose: June 2023, and so legacy. The trainer's
+            # tokenizer of that time also took away the white space around added tokens; the models never saw any.
+            june = "legacy" not in config and "added_tokens_decoder" not in config
+            spec = tokenizer_spec(
+                read_bytes(source, MAX_MODEL_BYTES), own, legacy=bool(config.get("legacy", True)), added_strip=june
+            )
+            return source, with_added(spec, added, strip=june), config
         return source, with_added(spec, added), config
+
+
+def _flagged(spec: dict[str, Any], flag: str) -> frozenset[int]:
+    return frozenset(
+        token["id"] for token in spec.get("added_tokens") or () if token.get("special") and token.get(flag)
+    )
 
 
 @contextmanager
@@ -198,7 +219,8 @@ def assemble(
     """Spans -> ids, slots and mask.
 
     Neighbouring text is tokenized in one piece, as if it had been written by one hand; it is cut only at special
-    tokens, at pictures, and where the supervised text begins or ends. So the ids of an open prompt are always the
+    tokens, at pictures, and where the supervised text begins or ends; white space goes where a special token beside it
+    takes it. So the ids of an open prompt are always the
     beginning of the ids of the prompt with its answer.
 
     Args:
@@ -213,25 +235,37 @@ def assemble(
     pending: list[str] = []
     pending_supervised = False
     first = True
+    stripped = False  # the white space that comes next belongs to the token before it
 
     def put(new: Sequence[int], learned: bool) -> None:
         ids.extend(new)
         supervised.extend([learned] * len(new))
 
-    def settle() -> None:
-        nonlocal first
-        if pending:
-            put(tokenizer.encode("".join(pending), first=first), pending_supervised)
-            pending.clear()
-            first = False
+    def settle(before: int | None = None) -> None:
+        nonlocal first, stripped
+        text = "".join(pending)
+        pending.clear()
+        if stripped:
+            text = text.lstrip()
+        if before is not None and tokenizer.strips_before(before):
+            text = text.rstrip()
+        if text:
+            put(tokenizer.encode(text, first=first), pending_supervised)
+            first = stripped = False
+
+    def settle_and_put(token: int, count: int, learned: bool) -> None:
+        nonlocal stripped
+        settle(before=token)
+        put([token] * count, learned)
+        stripped = tokenizer.strips_after(token)
 
     if tokenizer.bos_id is not None:
         put([tokenizer.bos_id], False)
     for part in parts:
         if isinstance(part, PictureSpan):
-            settle()
-            slots.append(Slot(len(ids), picture_lengths[part.index], part.index))
-            put([image_token_id] * picture_lengths[part.index], False)
+            length = picture_lengths[part.index]
+            settle_and_put(image_token_id, length, False)
+            slots.append(Slot(len(ids) - length, length, part.index))
             first = True  # as the original: each text between pictures is tokenized on its own
             continue
         if part.supervised != pending_supervised:
@@ -241,8 +275,7 @@ def assemble(
             if isinstance(piece, str):
                 pending.append(piece)
             else:
-                settle()
-                put([piece], part.supervised)
+                settle_and_put(piece, 1, part.supervised)
                 first = tokenizer.prefix_after_marks
     settle()
     return Prompt(tuple(ids), tuple(slots), tuple(supervised))
@@ -282,4 +315,4 @@ class Detokenizer:
 
 
 def _json_if_there(file: Path) -> dict[str, Any] | None:
-    return read_json(file) if file.exists() else None
+    return read_json(file) if file.exists() or file.is_symlink() else None  # a link to nowhere is half a copy

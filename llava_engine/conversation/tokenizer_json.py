@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from llava_engine.conversation.sentencepiece import special_flags
+
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -33,16 +35,22 @@ def plain_spec(spec: dict[str, Any], specials: set[str]) -> dict[str, Any]:
     return spec | without | {"pre_tokenizer": pre_tokenizer, "model": model}
 
 
-def with_added(spec: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
-    """The same file with these special tokens too; one that it has keeps its id, the others get the next ones."""
+def with_added(spec: dict[str, Any], texts: Sequence[str], *, strip: bool = False) -> dict[str, Any]:
+    """The same file with these special tokens too; one that it has keeps its id, the others get the next ones.
+
+    Args:
+        spec: the file.
+        texts: the tokens.
+        strip: whether the white space around new ones belongs to them.
+    """
     tokens: list[dict[str, Any]] = list(spec.get("added_tokens") or ())
     ids: dict[str, int] = spec["model"]["vocab"] | {token["content"]: token["id"] for token in tokens}
     special = {token["content"] for token in tokens if token.get("special")}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     for text in texts:
         if text not in special:
-            new = ids.setdefault(text, max(ids.values(), default=-1) + 1)
-            tokens = [token for token in tokens if token["content"] != text] + [{"id": new, "content": text} | flags]
+            place = ids.setdefault(text, max(ids.values(), default=-1) + 1)
+            new_token = {"id": place, "content": text} | special_flags(strips=strip)
+            tokens = [token for token in tokens if token["content"] != text] + [new_token]
             special.add(text)
     return spec | {"added_tokens": sorted(tokens, key=lambda token: token["id"])}
 
