@@ -67,7 +67,8 @@ class ModelSeat:
                 failure = error  # `error` is gone when it is read
                 self._outbox.later(lambda: self._failed(failure))
             else:
-                self._outbox.later(lambda: self._loaded(engine))
+                if not cancel.is_set():
+                    self._outbox.later(lambda: self._loaded(engine))
 
         self._thread.submit(job)
 

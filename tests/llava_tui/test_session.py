@@ -12,8 +12,9 @@ from typing import TypeVar
 import pytest
 
 from llava_engine.contract import LoadProgress, Sampling
-from llava_engine.errors import ModelError, PictureError
+from llava_engine.errors import ModelError, OutOfMemoryError, PictureError
 from llava_engine.pictures.opening import Picture
+from llava_engine.plan import Part, Place, Plan
 from llava_tui.attachments import Source
 from llava_tui.events import (
     AnswerGrew,
@@ -548,6 +549,44 @@ def test_a_model_that_can_not_be_loaded_is_a_notice_and_another_may_be_loaded(ma
     desk.until(lambda: desk.session.phase != "loading")
     desk.settle()
     assert desk.shown == ["hello", "yes"]
+
+
+PLAN = Plan((Place("cpu", 2**33),), (Part("layers", 0, 2**34, (0, 32)),), "bfloat16", "none", 2048)
+
+
+def test_memory_that_runs_out_is_told_with_the_plan_and_the_chat_goes_on(make: Make) -> None:
+    no_memory = OutOfMemoryError("Memory ran out.", "Try a smaller context.", PLAN)
+    desk = ready(make(("so far", no_memory), ("yes",)))
+    desk.ask("one")
+    (notice,) = desk.of(Notice)
+    assert notice.cause == "Memory ran out."
+    assert notice.remedy.startswith("Try a smaller context.")
+    assert "layers" in notice.remedy and "16.0 GiB of 8.0 GiB" in notice.remedy
+    desk.ask("two")
+    assert desk.shown[-1] == "yes"
+
+
+def test_a_model_that_does_not_fit_leaves_the_app_alive(make: Make) -> None:
+    engine = FakeEngine(("yes",))
+    desk = make(loader=fake_loader(engine, OutOfMemoryError("It does not fit.", "Try --quantize int8.", PLAN)))
+    desk.until(lambda: desk.session.phase == "no_model")
+    desk.settle()
+    assert [notice.cause for notice in desk.of(Notice)] == ["It does not fit."]
+    desk.session.load(fake_loader(engine))
+    desk.ask("hello")
+    assert desk.shown == ["hello", "yes"]
+
+
+def test_another_load_cancels_the_one_under_way(make: Make) -> None:
+    gate, far = threading.Event(), LoadProgress("reading weights", 1, 10)
+    first, second = FakeEngine(("first",)), FakeEngine(("second",))
+    desk = make(loader=fake_loader(first, far, gate, far, ValueError("it went on")))
+    desk.until(lambda: desk.session.facts.progress == far)
+    desk.session.load(fake_loader(second))
+    gate.set()
+    desk.ask("who")
+    assert desk.shown == ["who", "second"]
+    assert not desk.of(Notice)
 
 
 def test_a_disk_that_fails_is_a_notice_and_the_chat_goes_on_in_memory(tmp_path: Path) -> None:
