@@ -86,6 +86,7 @@ def main() -> NoReturn:
             stream.reconfigure(errors="replace")  # an answer may hold letters that this terminal's encoding lacks
     # Pillow warns of large pictures and odd EXIF data in many lines; what matters of it is our own errors' to say.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", module=r"torch\.(_utils|_weights_only_unpickler|storage)")  # of old weight files
     try:
         get_command(app).main(prog_name="llava")
     except LlavaError as error:

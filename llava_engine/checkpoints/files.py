@@ -24,6 +24,7 @@ from llava_engine.errors import ModelError
 # How much of the files may stay mapped into memory after it was read.
 MAPPED_BYTES = 2**25
 _LARGEST_TABLE = 2**26  # bytes of the pickle that names a .bin file's tensors: some hundreds for each
+_PICKLE = b"\x80"  # a pickle's first byte
 _OTHERS = "Take weights in float32, float16 or bfloat16."
 
 
@@ -104,7 +105,7 @@ def weight_files(folder: Path) -> list[Path]:
                 raise ModelError(f"{folder / index} has no weight_map.", "Download or copy the file again.")
             names = sorted(set(table.values()))
             for name in names:
-                if Path(name).name != name:
+                if Path(name).name != name or name in ("", ".."):
                     raise ModelError(
                         f"{folder / index} names a file outside its folder: {name}.",
                         "Take the model from a source you trust.",
@@ -146,9 +147,10 @@ def _open_safetensors(file: Path) -> Any:
 
 
 def _open_bin(file: Path) -> Mapping[str, Tensor]:
-    _check_archive(file)
+    archive = _is_archive(file)
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        # Files from before torch 1.6 are no archives and can not be mapped.
+        content = torch.load(file, map_location="cpu", weights_only=True, mmap=archive)
     except pickle.UnpicklingError:
         raise _could_run_code(file) from None
     except Exception as error:  # what a stranger's bytes can make the unpickler do has no end
@@ -159,20 +161,20 @@ def _open_bin(file: Path) -> Mapping[str, Tensor]:
     return {name: _plain_tensor(file, name, value) for name, value in content.items()}
 
 
-def _check_archive(file: Path) -> None:
-    """Refuse what is not torch's zip archive, before anything unpacks it: tensors lie in that one as they are."""
+def _is_archive(file: Path) -> bool:
+    """Whether a file is torch's zip archive, where tensors lie as they are, or a pickle; anything else is refused."""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
     except Exception:
         with file.open("rb") as opened:
-            start = opened.read(2)
-        if start[:1] == b"\x80":
-            raise _could_run_code(file) from None
+            if opened.read(1) == _PICKLE:
+                return False
         raise ModelError(f"{file} is not a whole weight file.", "Download or copy it again.") from None
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if packed or any(entry.filename.endswith(".pkl") and entry.file_size > _LARGEST_TABLE for entry in entries):
         raise ModelError(f"{file} is packed, as torch packs no weights; it was not opened.", "Download it again.")
+    return True
 
 
 def _could_run_code(file: Path) -> ModelError:
