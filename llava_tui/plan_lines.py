@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llava_engine.plan import Part, Plan
-
-GIB = 2**30
+from llava_engine.plan import Part, Plan, gibibytes
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
@@ -25,11 +23,6 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     if not plan.fits and plan.remedies:
         yield "What would fit:"
         yield from (f"  {one.options}  ({gibibytes(one.bytes)})" for one in plan.remedies)
-
-
-def gibibytes(count: int) -> str:
-    """Memory as systems say it: 1.5 GiB, 310 MiB."""
-    return f"{count / GIB:.1f} GiB" if count >= GIB / 10 else f"{count / 2**20:.1f} MiB"
 
 
 def _label(part: Part, plan: Plan) -> str:

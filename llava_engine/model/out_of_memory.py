@@ -9,9 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from llava_engine.errors import OutOfMemoryError
-from llava_engine.plan import Plan
-
-GIB = 2**30
+from llava_engine.plan import Plan, gibibytes
 
 
 @contextmanager
@@ -48,7 +46,7 @@ def ran_out(doing: str, plan: Plan) -> OutOfMemoryError:
 def does_not_fit(plan: Plan) -> OutOfMemoryError:
     """The plan says that it does not fit."""
     lacking = [
-        f"{plan.needed(at) / GIB:.1f} GiB on {place.device}, where {place.free / GIB:.1f} GiB may be used"
+        f"{gibibytes(plan.needed(at))} on {place.device}, where {gibibytes(place.free)} may be used"
         for at, place in enumerate(plan.places)
         if place.free is not None and plan.needed(at) > place.free
     ]
@@ -57,7 +55,7 @@ def does_not_fit(plan: Plan) -> OutOfMemoryError:
 
 def _remedy(plan: Plan) -> str:
     if plan.remedies:
-        return "Try " + ", or ".join(f"{one.options} ({one.bytes / GIB:.1f} GiB)" for one in plan.remedies[:3]) + "."
+        return "Try " + ", or ".join(f"{one.options} ({gibibytes(one.bytes)})" for one in plan.remedies[:3]) + "."
     if not plan.fits:
         return "Nothing that we know of would make it fit: take a smaller model, or free some memory."
     if plan.quantize == "none":

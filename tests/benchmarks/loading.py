@@ -38,9 +38,7 @@ def main() -> None:
         print(f"{stored / 1e9:.2f} GB stored, the largest tensor {largest / MB:.0f} MB, {options.threads} thread(s)")
         reading = statistics.median(read(folder) for _ in range(options.rounds))
         print(f"reading the files alone: {reading:.2f} s, {stored / reading / 1e9:.2f} GB/s")
-        print(
-            f"{'':<8}{'kernel':<18}{'before':>8}{'final':>8}{'peak':>8}{'allowed':>9}{'seconds':>9}{'cpu':>7}{'/ read':>8}"
-        )
+        print("form    kernel              before   final    peak  allowed  seconds    cpu  / read")
         for quantize in ("none", "int8", "int4", "nf4"):
             runs = [load_apart(folder, dtype="bfloat16", quantize=quantize) for _ in range(options.rounds)]
             seconds, cpu = (statistics.median(run[key] for run in runs) for key in ("seconds", "cpu_seconds"))

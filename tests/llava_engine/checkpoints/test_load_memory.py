@@ -107,8 +107,8 @@ def test_what_does_not_fit_is_refused_before_a_tensor_is_read(tmp_path: Path) ->
         return read(name)
 
     tensors.read = reading  # type: ignore[method-assign]
-    with pytest.raises(OutOfMemoryError, match=r"GiB on cpu, where 0\.1 GiB may be used") as caught:
-        load_for_inference(config, tensors, device="cpu", max_memory="100MiB")
+    with pytest.raises(OutOfMemoryError, match=r"on cpu, where 10\.0 MiB may be used") as caught:
+        load_for_inference(config, tensors, device="cpu", max_memory="10MiB")
     assert not names
     assert not caught.value.plan.fits
 
