@@ -116,6 +116,7 @@ class AnswerText:
         self.finish: FinishReason | None = None
         self._max_new_tokens = max_new_tokens
         self._stop_ids = tokenizer.stop_ids(stops)
+        self._stop_texts = {tokenizer.special_ids[stop]: stop for stop in stops if stop in tokenizer.special_ids}
         self._detokenizer = Detokenizer(tokenizer, lead=lead)
         self._matcher = StopMatcher(stops)
         self._shown: list[str] = []
@@ -129,7 +130,9 @@ class AnswerText:
         """Take a token; the text that may be shown now."""
         if token in self._stop_ids:
             self.finish = "stop"
-            return self._show(self._matcher.push(self._detokenizer.flush()) + self._matcher.flush())
+            # Its text too, for a stop that begins before it: Llama 2's " </s>".
+            last = self._detokenizer.flush() + self._stop_texts.get(token, "")
+            return self._show(self._matcher.push(last) + self._matcher.flush())
         self.ids.append(token)
         piece = self._matcher.push(self._detokenizer.push(token))
         if self._matcher.matched is not None:
