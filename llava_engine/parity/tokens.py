@@ -28,10 +28,12 @@ class OriginalTokenizer(Protocol):
 
     Attributes:
         special_ids: every special and added token's id by its text.
+        legacy: whether text after a special token gets the first word's space again, as newest's label code asks.
         bos_id: the begin token's id, or None; byte-level models do not put it before a text.
     """
 
     special_ids: dict[str, int]
+    legacy: bool
 
     @property
     def bos_id(self) -> int | None: ...
@@ -44,7 +46,12 @@ class OriginalTokenizer(Protocol):
 
 
 def original_tokenizer(
-    folder: Path, commit: Commit, *, fast: bool, added: Sequence[str] = (), renewed: bool = False
+    folder: Path,
+    commit: Commit,
+    *,
+    fast: bool,
+    added: Sequence[str] = (),
+    renewed: bool = False,
 ) -> OriginalTokenizer:
     """What the original's AutoTokenizer made of a folder.
 
@@ -80,6 +87,7 @@ def _json(path: Path) -> Any:
 class _ByteLevel:
     """GPT-NeoX's kind, for MPT: as its file says. Decoding tidies up before punctuation."""
 
+    legacy = False
     _TIDY = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
     def __init__(self, folder: Path, added: Sequence[str]) -> None:
@@ -108,6 +116,8 @@ class _FastLlama:
     each stretch of text between added tokens; and since it is also put before the three basic special tokens when they
     are looked for, those are found only after a space or at the beginning of a stretch.
     """
+
+    legacy = True
 
     def __init__(self, folder: Path, added: Sequence[str]) -> None:
         own: dict[str, int] = _json(folder / "added_tokens.json")
@@ -151,15 +161,17 @@ class _SlowLlama:
 
     def __init__(self, folder: Path, added: Sequence[str], *, june: bool, renewed: bool) -> None:
         config = _json(folder / "tokenizer_config.json")
-        named = config | _json(folder / "special_tokens_map.json")
+        names = config | _json(folder / "special_tokens_map.json")
         self._plain = Tokenizer.from_folder(folder, added)
         self._june = june
-        self._legacy = june or bool(config.get("legacy", True))
+        self.legacy = june or bool(config.get("legacy", True))
         self.special_ids = self._plain.special_ids
         self.bos_id = self._plain.bos_id
         self._tokens = {token_id: text for text, token_id in self.special_ids.items()}
-        basic = {key: named.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
+        basic = {key: names.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
         self._basic = frozenset(text for text in map(_content, basic.values()) if text is not None)
+        # Newest calls special what is added as such, but not what a file adds.
+        self._special = self._basic if june else self._basic | set(added)
         strings = {token for token in basic.values() if isinstance(token, str)}
         flagged = {_content(token) for token in basic.values() if isinstance(token, dict)}
         pieces = self._plain.special_ids.keys() - _added_to(folder, added)
@@ -169,10 +181,10 @@ class _SlowLlama:
 
     def ids(self, text: str) -> list[int]:
         ids: list[int] = [] if self.bos_id is None else [self.bos_id]
-        if self._legacy or not text:
+        if self.legacy or not text:
             return ids + self._ids_of(self._split(text))
         parts = self._split(_SPACE + text.replace(_SPACE, " "))
-        if len(parts) > 1 and parts[0] == _SPACE and parts[1] in self._basic:
+        if len(parts) > 1 and parts[0] == _SPACE and parts[1] in self._special:
             parts = parts[1:]
         return ids + self._ids_of(parts)
 
@@ -196,7 +208,7 @@ class _SlowLlama:
             if part in self.special_ids:
                 ids.append(self.special_ids[part])
             else:
-                ids += self._plain.encode(part.replace(_SPACE, " "), first=self._legacy)
+                ids += self._plain.encode(part.replace(_SPACE, " "), first=self.legacy)
         return ids
 
     def text(self, ids: Sequence[int], *, skip_special: bool = False) -> str:
@@ -212,7 +224,7 @@ class _SlowLlama:
 
         for token_id in ids:
             token = self._tokens.get(token_id)
-            if token in self._basic and skip_special:
+            if token in self._special and skip_special:
                 continue
             if token is None or token in self._basic:
                 pending.append(token_id)
@@ -236,7 +248,7 @@ class _SlowLlama:
                 pending.append(piece.removeprefix(b" ") if own else piece)
                 after_special = False
             else:
-                space = " " if place and not after_special and self._legacy else ""
+                space = " " if place and not after_special and self.legacy else ""
                 out += space + self._said(pending) + token
                 pending.clear()
                 after_special = True
@@ -245,7 +257,7 @@ class _SlowLlama:
     def _said(self, pieces: Sequence[bytes]) -> str:
         """As SentencePiece joins pieces: without the first word's space, and one sign for each byte that is none."""
         whole = b"".join(pieces)
-        text = (whole.removeprefix(b" ") if self._legacy else whole).decode("utf-8", "surrogateescape")
+        text = (whole.removeprefix(b" ") if self.legacy else whole).decode("utf-8", "surrogateescape")
         return re.sub("[\udc80-\udcff]", "\ufffd", text)
 
 
