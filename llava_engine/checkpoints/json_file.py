@@ -32,8 +32,11 @@ def read_bytes(file: Path, most: int = MAX_BYTES) -> bytes:
     """The content of a small file of a checkpoint. Raises `ModelError`, `read_json`'s reasons."""
     check_own_file(file.parent, file)
     try:
-        with file.open("rb") as opened:
-            content = opened.read(most + 1)
+        size = file.stat().st_size
+        content = b""
+        if size <= most:
+            with file.open("rb") as opened:
+                content = opened.read(most)
     except FileNotFoundError:
         remedy = "Is this a model folder? It needs a config.json."
         if file.name != "config.json":
@@ -42,7 +45,7 @@ def read_bytes(file: Path, most: int = MAX_BYTES) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         why = getattr(error, "strerror", None) or error
         raise ModelError(f"{file} can not be read: {why}.", "Check its permissions.") from None
-    if len(content) > most:
+    if size > most:
         raise ModelError(f"{file} is larger than {most // 2**20} MB, which no model's is.", _AGAIN)
     return content
 
