@@ -20,6 +20,7 @@ from llava_tui import collector
 from llava_tui.crash import write_report
 from llava_tui.known_folders import remember_model
 from llava_tui.model_seat import Loader
+from llava_tui.model_words import read_words
 from llava_tui.palette import ChatCommands
 from llava_tui.paths import user_paths
 from llava_tui.records import Chat
@@ -46,6 +47,7 @@ class LlavaApp(App[None]):
         still: the same for screens where nothing moves.
         drawn: pictures are shown at all; otherwise only their names.
         theme: the name of the colours to begin with.
+        loader_for: what to load when a person says so after /model.
 
     Attributes:
         crash: what ended the app though it should not have; None otherwise.
@@ -68,6 +70,7 @@ class LlavaApp(App[None]):
         still: Graphics | None = None,
         drawn: bool = True,
         theme: str = EMBER.name,
+        loader_for: Callable[[str], Loader] | None = None,
     ) -> None:
         super().__init__()
         self.set_class(not drawn, "no-pictures")
@@ -79,6 +82,7 @@ class LlavaApp(App[None]):
         self._tiny = tiny
         self._graphics = graphics
         self._still = still
+        self._loader_for = loader_for
         for look in (EMBER, PAPER):
             self.register_theme(look)
         self.theme = theme
@@ -86,7 +90,13 @@ class LlavaApp(App[None]):
 
     def _chat_screen(self) -> ChatScreen:
         return ChatScreen(
-            self._session, self._chats, samples(), tiny=self._tiny, graphics=self._graphics, still=self._still
+            self._session,
+            self._chats,
+            samples(),
+            tiny=self._tiny,
+            graphics=self._graphics,
+            still=self._still,
+            loader_for=self._loader_for,
         )
 
     def get_driver_class(self) -> type[Driver]:
@@ -158,6 +168,7 @@ def run_chat(
         still=still,
         drawn=terminal.image_protocol != "none",
         theme="ansi-dark" if terminal.colours == "16" else EMBER.name,
+        loader_for=lambda words: _loader(*read_words(words, model, placing or {})),
     )
     try:
         app.run()

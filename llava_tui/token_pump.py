@@ -128,4 +128,9 @@ class TokenPump:
         except BaseException as error:  # whatever it is, the taker must learn of it
             self._error = error
         finally:
+            self._stream = _nothing  # which holds the engine; the next one may need its memory
             self._done.set()
+
+
+def _nothing(cancelled: Callable[[], bool]) -> Iterator[str | Reply]:
+    return iter(())

@@ -16,6 +16,8 @@ from llava_engine.errors import LlavaError
 from llava_tui import messages
 from llava_tui.clipboard import copy_text, paste_picture
 from llava_tui.commands import QUIT_WORDS, bindings, slash
+from llava_tui.model_seat import Loader
+from llava_tui.plan_lines import plan_lines
 from llava_tui.records import Chat, Turn
 from llava_tui.samples import Sample
 from llava_tui.screens.chat_view import ChatView
@@ -38,6 +40,7 @@ class ChatScreen(ChatView):
         tiny: the model is the one that comes with the package.
         graphics: makes pictures in the terminal's own protocol; None for half cells.
         still: the same for screens where nothing moves.
+        loader_for: what to load when a person says so after /model; None where there is but one model.
     """
 
     BINDINGS = bindings("chat")
@@ -51,9 +54,11 @@ class ChatScreen(ChatView):
         tiny: bool,
         graphics: Graphics | None = None,
         still: Graphics | None = None,
+        loader_for: Callable[[str], Loader] | None = None,
     ) -> None:
         super().__init__(session, samples, tiny=tiny, graphics=graphics)
         self._chats = chats
+        self._loader_for = loader_for
         self._still = still
 
     # Writing
@@ -211,6 +216,18 @@ class ChatScreen(ChatView):
             self.notice("Say what to call this chat, once it has begun.", "/rename TITLE", "information")
         else:
             self.session.rename_chat(self.session.chat.id, title)
+
+    def action_model(self, words: str = "") -> None:
+        card = self.session.facts.card
+        if not words:
+            lines = [] if card is None or card.plan is None else list(plan_lines(card.plan))
+            title = "There is no model." if card is None else f"{card.name}, {card.device}, {card.kernel}"
+            self.notice(title, "\n".join([*lines, "/model FOLDER --quantize int8 loads another."]), "information")
+        elif self._loader_for is not None:
+            try:
+                self.session.load(self._loader_for(words))
+            except LlavaError as error:
+                self.notice(error.cause, error.remedy, "warning")
 
     def action_theme(self, name: str = "") -> None:
         if not name:

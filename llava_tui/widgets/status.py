@@ -89,7 +89,9 @@ class Status(Widget):
         if facts.waiting:
             parts.append(self._styled("a message waits", "live"))
         if facts.card:
-            parts.append(self._styled(f"{facts.card.device} {facts.card.dtype}", "quiet"))
+            quantized = facts.card.plan is not None and facts.card.plan.quantize != "none"
+            form = facts.card.kernel if quantized else facts.card.dtype
+            parts.append(self._styled(f"{facts.card.device} {form}", "quiet"))
         return parts
 
     def _right(self) -> list[Content]:

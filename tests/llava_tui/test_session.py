@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -575,6 +577,24 @@ def test_a_model_that_does_not_fit_leaves_the_app_alive(make: Make) -> None:
     desk.session.load(fake_loader(engine))
     desk.ask("hello")
     assert desk.shown == ["hello", "yes"]
+
+
+def test_another_model_does_not_wait_for_the_memory_of_the_old_one(make: Make) -> None:
+    engine = FakeEngine(("yes",))
+    desk = ready(make(engine=engine))
+    desk.ask("hello")
+    there, alive = weakref.ref(engine), []
+
+    def loader(on_progress: Callable[[LoadProgress], None]) -> FakeEngine:
+        gc.collect()
+        alive.append(there() is not None)
+        return FakeEngine(("another",))
+
+    del engine
+    desk.session.load(loader)
+    desk.ask("again")
+    assert desk.shown[-1] == "another"
+    assert alive == [False]
 
 
 def test_another_load_cancels_the_one_under_way(make: Make) -> None:
