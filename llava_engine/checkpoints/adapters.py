@@ -17,7 +17,7 @@ from torch import Tensor
 
 from llava_engine.checkpoints import keys
 from llava_engine.checkpoints.adapter_config import FILE, AdapterConfig, read_adapter_config
-from llava_engine.checkpoints.base_check import EMBEDDINGS, HEAD, by, check_base
+from llava_engine.checkpoints.base_check import HEAD, by, check_base, embeddings_of
 from llava_engine.checkpoints.files import StoredTensor, TensorFiles, TensorSource, read_json
 from llava_engine.checkpoints.folding import LowRank, grown, with_rows
 from llava_engine.checkpoints.original_config import is_original
@@ -144,7 +144,7 @@ class _Adapted:
         self._stored = stored
         self._made: dict[str, Callable[[], Tensor]] = {name: partial(stored.read, name) for name in stored.tensors}
         self._brought: set[str] = set()
-        self._embeddings = next((name for name in EMBEDDINGS if name in stored.tensors), "")
+        self._embeddings = embeddings_of(stored)
         if not self._embeddings:
             raise ModelError(f"{base} is no language model: it has no embeddings.", "Give the base: --base FOLDER.")
 

@@ -59,7 +59,7 @@ def check_base(
     Raises:
         ModelError: it is another base.
     """
-    embeddings = next(name for name in EMBEDDINGS if name in stored.tensors)
+    embeddings = embeddings_of(stored)
     rows, width = adapted.tensors[embeddings].shape
     _check_width(path, base, adapted, width)
     settings = read_json(base / "config.json")
@@ -82,6 +82,12 @@ def check_base(
             f"{path} was trained on another base than {base}: {signs[0]}.",
             "Give the right one with --base FOLDER, or go on all the same with --force.",
         )
+
+
+def embeddings_of(tensors: TensorSource) -> str:
+    """The name of a language model's embeddings; "" where it has none."""
+    stored = tensors.tensors
+    return next((name for name in EMBEDDINGS if name in stored and len(stored[name].shape) == 2), "")
 
 
 def fingerprint(tensors: TensorSource) -> str:
