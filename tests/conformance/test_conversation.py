@@ -6,7 +6,6 @@ which the original asked them with. So there the answer to the slow ids is found
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
