@@ -9,9 +9,25 @@ from hypothesis import strategies as st
 
 # Values that nobody expects; each has broken some reader of some program.
 HOSTILE: list[Any] = [
+    {"type": "linear", "factor": 2}, {"a.*": 3}, {"(a|b)+$": 3}, {"shortest_edge": 10**6}, {"height": -1, "width": 3},
     None, True, False, -1, 0, 1, 2, 3, 10**6, 10**9, 10**12, 2**63, 10**30, 10**400, -(10**9), 0.5, -0.0, 1e308, 1e-320,
     float("nan"), float("inf"), "", "x", "\x1b]0;owned\x07\x1b[2J", "\x00", "\ud800", "../../..", "/etc/passwd",
     "a" * 5000, [], {}, [1], [[1, 2]], [[10**9, 10**9]], ["x"], {"a": 1}, {"type": "x"}, [[[]]], [None], [{}],
+]  # fmt: skip
+
+
+# Keys that are read and that few checkpoints have.
+RARE = [
+    "model_type", "text_config", "vision_config", "vocab_size", "head_dim", "num_key_value_heads", "sliding_window",
+    "rope_theta", "rope_scaling", "rope_parameters", "attention_bias", "tie_word_embeddings", "eos_token_id",
+    "mm_vision_tower", "mm_use_im_start_end", "mm_use_im_patch_token", "mm_projector_type", "mm_patch_merge_type",
+    "mm_vision_select_feature", "unfreeze_mm_vision_tower", "tune_mm_mlp_adapter", "image_aspect_ratio",
+    "image_grid_pinpoints", "use_image_newline_parameter", "image_token_id", "llava", "template", "d_model",
+    "logit_scale",
+    "_name_or_path", "rank_pattern", "alpha_pattern", "modules_to_save", "trainable_token_indices", "use_dora",
+    "use_rslora", "init_lora_weights", "fan_in_fan_out", "layer_norm_eps", "hidden_act", "size", "crop_size", "do_pad",
+    "do_center_crop", "do_resize", "resample", "image_mean", "image_std", "rescale_factor", "legacy", "pad_token",
+    "add_bos_token", "chat_template", "added_tokens", "normalizer", "pre_tokenizer", "decoder", "merges", "weight_map",
 ]  # fmt: skip
 
 
@@ -33,8 +49,11 @@ def _edited(draw: st.DrawFn, value: Any, depth: int) -> Any:
         return draw(st.sampled_from(HOSTILE))
     key = draw(st.sampled_from(list(inside)))
     changed = dict(value) if isinstance(value, dict) else list(value)
-    if draw(st.integers(0, 5)) == 0:
+    way = draw(st.integers(0, 5))
+    if way == 0:
         del changed[key]
+    elif way == 1 and isinstance(changed, dict):
+        changed[draw(st.sampled_from(RARE))] = draw(st.sampled_from(HOSTILE))
     else:
         changed[key] = _edited(draw, changed[key], depth + 1)
     return changed
@@ -97,3 +116,10 @@ def broken_tensors(draw: st.DrawFn, content: bytes) -> bytes:
     text = json.dumps(header).encode()
     lengths = [len(text), len(text), len(text), len(text) + 8, len(text) - 1, 2**40, 2**63, 0]
     return (draw(st.sampled_from(lengths)) % 2**64).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def broken(name: str, content: bytes) -> st.SearchStrategy[bytes]:
+    """Ways to break a file of a checkpoint, by what it is."""
+    if name.endswith(".json"):
+        return broken_json(content)
+    return broken_tensors(content) if name.endswith(".safetensors") else broken_bytes(content)

@@ -19,11 +19,13 @@ from llava_engine.checkpoints.convert import convert
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.conversation.messages import Conversation, Message
 from llava_engine.conversation.spans import spans
-from llava_engine.conversation.tokenizer import assemble
+from llava_engine.conversation.tokenizer import Tokenizer, assemble
+from llava_engine.conversation.tokenizer_json import with_added
 from llava_engine.errors import LlavaError
 from llava_engine.model.tiles import picture_tokens
 from llava_engine.pictures.opening import open_picture
 from tests.llava_engine import originals
+from tests.llava_engine.conversation.tiny_tokenizers import byte_level_spec, llama_spec, sentencepiece_model
 from tests.llava_engine.originals import JUNE, NEWEST, ROWS, WIDTH
 from tests.llava_engine.tiny import TILED, TINY, complete
 
@@ -44,6 +46,7 @@ def write_all(room: Path) -> list[str]:
     _whole(room / "inside", NEWEST, 2, (), **originals.tower("model.vision_tower."))
     write_mpt(room / "mpt")
     _shard(room / "shards")
+    _bins(room / "bins")
     bare = {"model_type": "llama", "num_hidden_layers": originals.LAYERS}
     originals.write(room / "base", bare, originals.language(ROWS))
     own = {**NEWEST, "vocab_size": ROWS, "_name_or_path": "base"}
@@ -55,13 +58,14 @@ def write_all(room: Path) -> list[str]:
     save_file(rest, room / "adapter" / "non_lora_trainables.safetensors")
     originals.write(room / "projector", own, {}, names=False)
     save_file(originals.projector(2), room / "projector" / "mm_projector.safetensors")
-    return ["hf", "next", "newest", "tiles", "june", "inside", "mpt", "shards", "adapter", "projector"]
+    return ["hf", "next", "newest", "tiles", "june", "inside", "mpt", "shards", "bins", "adapter", "projector"]
 
 
 def write_mpt(folder: Path) -> Path:
-    """A LLaVA-MPT."""
+    """A LLaVA-MPT, with a byte-level tokenizer."""
     generator = torch.Generator().manual_seed(0)
-    rows = ROWS + len(MARKS)
+    tokenizer = with_added(byte_level_spec(), MARKS)
+    rows = Tokenizer(tokenizer, {}).vocabulary
 
     def draw(*shape: int) -> torch.Tensor:
         return 0.15 * torch.randn(shape, generator=generator)
@@ -91,7 +95,10 @@ def write_mpt(folder: Path) -> Path:
         "no_bias": True,
         "attn_config": {"alibi": True, "alibi_bias_max": 8},
     }
-    return originals.write(folder, config, tensors, added=MARKS)
+    originals.write(folder, config, tensors, names=False)
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|endoftext|>"}))
+    return folder
 
 
 def copy(room: Path, target: Path) -> Path:
@@ -131,6 +138,16 @@ def try_out(folder: Path, **options: Any) -> None:
 def _whole(folder: Path, config: dict[str, Any], layers: int, added: tuple[str, ...] = (), **more: Any) -> Path:
     tensors = {**originals.language(ROWS + len(added)), **originals.projector(layers), **more}
     return originals.write(folder, {**config, "vocab_size": ROWS + len(added)}, tensors, added=added)
+
+
+def _bins(folder: Path) -> None:
+    """As the original's own folders are: .bin, tokenizer.model, and nothing more than there must be."""
+    rows = Tokenizer(llama_spec(legacy=True), {}).vocabulary
+    originals.write(folder, {**NEWEST, "vocab_size": rows}, {}, names=False)
+    torch.save({**originals.language(rows), **originals.projector(2)}, folder / "pytorch_model.bin")
+    (folder / "tokenizer.model").write_bytes(sentencepiece_model())
+    (folder / "tokenizer_config.json").write_text(json.dumps({"add_bos_token": True, "legacy": False}))
+    (folder / "added_tokens.json").write_text(json.dumps({"<im_start>": rows - 1}))
 
 
 def _shard(folder: Path) -> None:
