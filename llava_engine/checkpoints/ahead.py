@@ -13,11 +13,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+DEPTH = 4
+"""How many items are ready beside the one in hand, unless told otherwise."""
+
 _WAIT_SECONDS = 0.05  # how often a full queue asks whether anybody still wants what comes
 
 
 @contextmanager
-def ahead(items: Iterable[T], depth: int = 2) -> Iterator[Iterator[T]]:
+def ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[Iterator[T]]:
     """The items, computed up to `depth` before they are asked for; the thread has ended when the block ends."""
     queue: Queue[tuple[T] | BaseException | None] = Queue(depth)
     enough = Event()

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -22,9 +23,10 @@ from llava_engine.checkpoints.ahead import ahead
 from llava_engine.checkpoints.delta_base import fingerprint
 from llava_engine.checkpoints.delta_pairs import pairs
 from llava_engine.checkpoints.delta_record import Corrections, write_record
-from llava_engine.checkpoints.delta_sums import Sums, differences, flat_pieces, hash_of, weights
+from llava_engine.checkpoints.delta_sums import Sums, differences, hash_of, ranges, weights
 from llava_engine.checkpoints.drafts import check_space, check_target, draft_folder, stamps, unfinished
 from llava_engine.checkpoints.files import TensorFiles, read_json
+from llava_engine.checkpoints.flat import FlatReader
 from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.checkpoints.save import COMPANIONS
 from llava_engine.checkpoints.shards import SHARD_BYTES, PlannedTensor, Shard, ShardWriter, divide
@@ -103,8 +105,7 @@ def apply(
     with draft_folder(target, made_from, resume=resume) as draft, ShardWriter(draft, shards) as writer:
         missing = set(writer.missing)
         progress = _Meter("adding", shards, missing, on_progress)
-        pieces = ((pair.name, piece) for pair in sums.pairs if pair.name in missing for piece in sums.pieces(pair))
-        with ahead(pieces) as stream:
+        with ahead(sums.pieces(missing)) as stream:
             for name, parts in progress.tensors(stream):
                 writer.write_pieces(name, parts)
         writer.finish()
@@ -135,6 +136,8 @@ def make(
         ModelError, StorageError: as `apply`.
     """
     _check_apart(delta, base, target)
+    described = _described(base)
+    read_json(target / "config.json")  # it goes along: a broken one is said now, not when all is written
     base_files, target_files = weights(base), weights(target)
     ours, theirs = TensorFiles(base, base_files), TensorFiles(target, target_files)
     found = pairs(ours, theirs, "target")
@@ -146,12 +149,7 @@ def make(
         progress = _Meter("subtracting", shards, {pair.name for pair in found}, on_progress)
         corrections = Corrections(draft / "corrections")
         digests = {pair.name: hashlib.sha256() for pair in found}
-        pieces = (
-            (pair.name, piece)
-            for pair in found
-            for piece in differences(ours, theirs, pair, corrections, digests[pair.name])
-        )
-        with ahead(pieces) as stream:
+        with ahead(differences(ours, theirs, found, corrections, digests)) as stream:
             for name, parts in progress.tensors(stream):
                 if name in missing:
                     writer.write_pieces(name, parts)
@@ -159,7 +157,7 @@ def make(
                     deque(parts, maxlen=0)
         writer.finish()
         finished = {name: digest.hexdigest() for name, digest in digests.items()}
-        write_record(draft, corrections, fingerprint(ours, found), _described(base), finished)
+        write_record(draft, corrections, fingerprint(ours, found), described, finished)
         _copy_companions(target, draft)
     return Written(delta, len(found), progress.total, corrections.notes(sum(pair.numbers for pair in found)))
 
@@ -183,8 +181,7 @@ def verify(
     progress = _Meter("verifying", shards, {pair.name for pair in sums.pairs}, on_progress)
     found = {pair.name: pair for pair in sums.pairs}
     lines, differing = [], []
-    pieces = ((name, piece) for name, pair in found.items() for piece in sums.pieces(pair))
-    with ahead(pieces) as stream:
+    with ahead(sums.pieces(found)) as stream, closing(FlatReader(made or sums.delta)) as flat:
         for name, parts in progress.tensors(stream):
             digest = hash_of(parts)
             dtype, shape = found[name].stored.dtype, found[name].stored.shape
@@ -192,7 +189,7 @@ def verify(
             if made:
                 stored = made.tensors.get(name)
                 same = stored is not None and (stored.dtype, stored.shape) == (dtype, shape)
-                if not same or hash_of(flat_pieces(made, found[name])) != digest:
+                if not same or hash_of(flat.read(name, *part) for part in ranges(found[name])) != digest:
                     differing.append(name)
             elif sums.record and sums.record.finished.get(name) != digest:
                 differing.append(name)

@@ -11,7 +11,8 @@ was rounded after a subtraction in a wider format tells nothing: nearly all of i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from llava_engine.checkpoints.delta_pairs import PLAIN_BASE, Pair
 from llava_engine.checkpoints.files import TensorFiles
+from llava_engine.checkpoints.flat import FlatReader
 from llava_engine.errors import ModelError
 
 _BLOCKS, _BLOCK = 8, 8192  # of a large tensor: so many runs of so many numbers, spread evenly
@@ -57,15 +59,14 @@ def likeness(base: TensorFiles, delta: TensorFiles, found: Sequence[Pair]) -> Li
     """Compare a sample of all shared tensors of floats."""
     inexact = telling = 0
     product = base_square = delta_square = 0.0
-    for pair in found:
-        if not pair.shared or pair.rotary or not pair.stored.dtype.is_floating_point:
-            continue
-        here = _sample(base.read(pair.name), pair.shared).to(pair.stored.dtype).double()
-        change = _sample(delta.read(pair.name), pair.shared).double()
+    floats = [pair for pair in found if pair.shared and not pair.rotary and pair.stored.dtype.is_floating_point]
+    for sampled, changed in zip(_samples(base, floats), _samples(delta, floats), strict=True):
+        dtype = changed.dtype
+        here, change = sampled.to(dtype).double(), changed.double()
         total = here + change  # exact: 53 bits hold the sum of any two that can tell, of float16
         tells = (change != 0) & (change.abs() <= here.abs() / 4)
         telling += int(tells.sum())
-        inexact += int((tells & (total != total.to(pair.stored.dtype).double())).sum())
+        inexact += int((tells & (total != total.to(dtype).double())).sum())
         product += float(here @ change)
         base_square += float(here @ here)
         delta_square += float(change @ change)
@@ -78,12 +79,10 @@ def likeness(base: TensorFiles, delta: TensorFiles, found: Sequence[Pair]) -> Li
 
 def fingerprint(base: TensorFiles, found: Sequence[Pair]) -> dict[str, str]:
     """A hash of the sample of every shared tensor, in the finished model's dtype, whatever the base is stored in."""
+    shared = [pair for pair in found if pair.shared]
     return {
-        pair.name: hashlib.sha256(
-            _sample(base.read(pair.name), pair.shared).to(pair.stored.dtype).view(torch.uint8).numpy().data
-        ).hexdigest()
-        for pair in found
-        if pair.shared
+        pair.name: hashlib.sha256(sample.to(pair.stored.dtype).view(torch.uint8).numpy().data).hexdigest()
+        for pair, sample in zip(shared, _samples(base, shared), strict=True)
     }
 
 
@@ -148,13 +147,15 @@ def check_base(
     return "The base fits in shape; whether it is the very one can not be told from this delta."
 
 
-def _sample(tensor: Tensor, shared: int) -> Tensor:
-    """Some of the first `shared` numbers, a copy: (n,)."""
-    flat = tensor.reshape(-1)[:shared]
-    if shared <= _BLOCKS * _BLOCK:
-        return flat.clone()
-    starts = [(shared - _BLOCK) * block // (_BLOCKS - 1) for block in range(_BLOCKS)]
-    return torch.cat([flat[start : start + _BLOCK] for start in starts])
+def _samples(files: TensorFiles, found: Sequence[Pair]) -> Iterator[Tensor]:
+    """Of each tensor, some of the numbers that both have: (n,)."""
+    with closing(FlatReader(files)) as flat:
+        for pair in found:
+            if pair.shared <= _BLOCKS * _BLOCK:
+                yield flat.read(pair.name, 0, pair.shared)
+            else:
+                starts = ((pair.shared - _BLOCK) * block // (_BLOCKS - 1) for block in range(_BLOCKS))
+                yield torch.cat([flat.read(pair.name, start, start + _BLOCK) for start in starts])
 
 
 def _differences(base: Mapping[str, Any], delta: Mapping[str, Any]) -> list[str]:

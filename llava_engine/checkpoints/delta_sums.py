@@ -7,7 +7,8 @@ fewer rows it is added to the top ones; what it lacks (projector, tower) is the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llava_engine.checkpoints.ahead import DEPTH
 from llava_engine.checkpoints.delta_base import check_base
 from llava_engine.checkpoints.delta_pairs import Pair, pairs
 from llava_engine.checkpoints.delta_record import Corrections, Record, read_record
 from llava_engine.checkpoints.files import TensorFiles, read_json, weight_files
+from llava_engine.checkpoints.flat import FlatReader
 from llava_engine.checkpoints.shards import PlannedTensor
 from llava_engine.errors import ModelError
 
-PIECE_BYTES = 16 * 2**20
-"""How much of a tensor is in memory at once, of each side."""
+PIECE_BYTES = 2**22
+"""How much is computed at once: a piece should fit the processor's cache."""
+
+_LASTING = DEPTH + 3
+"""How many pieces there are at once: those ahead, one in the hand that makes them, one in the hand that takes them, and
+the next of a tensor, which is looked at before the last is let go."""
 
 
 @dataclass(frozen=True)
@@ -96,47 +103,50 @@ class Sums:
         """The tensors of the result."""
         return (PlannedTensor(pair.name, pair.stored.shape, pair.stored.dtype) for pair in self.pairs)
 
-    def pieces(self, pair: Pair) -> Iterator[Tensor]:
-        """The sum of one tensor, flat, piece by piece."""
-        for start, piece in _numbered(self.delta, pair):
-            total = piece.clone()  # the piece itself is the file's
-            if start < pair.shared:
-                shared = _piece(self.base, pair.name, start, min(start + len(total), pair.shared))
-                total[: len(shared)] += shared.to(total.dtype)
-                if self.record:
-                    self.record.correct(pair.name, total, start)
-            yield total
+    def pieces(self, wanted: Container[str]) -> Iterator[tuple[str, Tensor]]:
+        """The sums of the wanted tensors, each with its name, flat and piece by piece."""
+        with closing(FlatReader(self.base, 1)) as base, closing(FlatReader(self.delta, _LASTING)) as delta:
+            for pair in (pair for pair in self.pairs if pair.name in wanted):
+                for start, stop in ranges(pair):
+                    total = delta.read(pair.name, start, stop)
+                    if start < pair.shared:
+                        shared = base.read(pair.name, start, min(stop, pair.shared))
+                        total[: len(shared)] += shared.to(total.dtype)
+                        if self.record:
+                            self.record.correct(pair.name, total, start)
+                    yield pair.name, total
 
 
 def differences(
-    base: TensorFiles, target: TensorFiles, pair: Pair, corrections: Corrections, digest: Any
-) -> Iterator[Tensor]:
-    """target - base of one tensor, piece by piece; notes what addition will not give back, and hashes the target."""
-    for start, piece in _numbered(target, pair):
-        wanted = piece.clone()
-        digest.update(wanted.view(torch.uint8).numpy().data)
-        change = wanted.clone()
-        if start < pair.shared:
-            shared = _piece(base, pair.name, start, min(start + len(wanted), pair.shared)).to(wanted.dtype)
-            change[: len(shared)] -= shared
-            corrections.note(pair.name, pair.numbers, wanted[: len(shared)], change[: len(shared)] + shared, start)
-        yield change
+    base: TensorFiles, target: TensorFiles, found: Sequence[Pair], corrections: Corrections, digests: Mapping[str, Any]
+) -> Iterator[tuple[str, Tensor]]:
+    """target - base of all tensors, each with its name, flat and piece by piece.
+
+    Args:
+        base: a language model.
+        target: a finished model.
+        found: from `pairs`.
+        corrections: is told what addition will not give back.
+        digests: for each name, a hash that is updated with the target's bytes.
+    """
+    with closing(FlatReader(base, 1)) as ours, closing(FlatReader(target, 1)) as theirs:
+        for pair in found:
+            for start, stop in ranges(pair):
+                wanted = theirs.read(pair.name, start, stop)
+                digests[pair.name].update(wanted.view(torch.uint8).numpy().data)
+                change = wanted.clone()
+                if start < pair.shared:
+                    shared = ours.read(pair.name, start, min(stop, pair.shared)).to(wanted.dtype)
+                    change[: len(shared)] -= shared
+                    got = change[: len(shared)] + shared
+                    corrections.note(pair.name, pair.numbers, wanted[: len(shared)], got, start)
+                yield pair.name, change
 
 
-def _numbered(files: TensorFiles, pair: Pair) -> Iterator[tuple[int, Tensor]]:
-    """A tensor's pieces, flat, each with where it begins. What is mapped is let go from piece to piece."""
-    step = max(PIECE_BYTES // pair.stored.dtype.itemsize, 1)
-    for start in range(0, max(pair.numbers, 1), step):  # one empty piece of an empty tensor
-        yield start, _piece(files, pair.name, start, start + step)
-
-
-def _piece(files: TensorFiles, name: str, start: int, stop: int) -> Tensor:
-    return files.read(name).reshape(-1)[start:stop]
-
-
-def flat_pieces(files: TensorFiles, pair: Pair) -> Iterator[Tensor]:
-    """One tensor as it is stored, flat, piece by piece."""
-    return (piece for _, piece in _numbered(files, pair))
+def ranges(pair: Pair) -> Iterator[tuple[int, int]]:
+    """The pieces of a tensor, from and to; one of nothing for an empty tensor."""
+    step = PIECE_BYTES // pair.stored.dtype.itemsize
+    return ((start, min(start + step, pair.numbers)) for start in range(0, max(pair.numbers, 1), step))
 
 
 def hash_of(pieces: Iterable[Tensor]) -> str:

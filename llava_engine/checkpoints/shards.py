@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -24,6 +25,9 @@ from llava_engine.errors import ModelError, StorageError
 
 SHARD_BYTES = 2_000_000_000
 """A file's size at most, unless one tensor alone is larger. An interrupted run repeats no more than this."""
+
+_WRITE_BYTES = 2**20
+"""What one call writes. More at once was four times slower on a Linux whose page cache then wants large pages."""
 
 DTYPE_NAMES = {
     torch.float64: "F64",
@@ -161,6 +165,8 @@ class ShardWriter:
         self.folder = folder
         self.shards = tuple(shards)
         self._open: dict[str, int] = {}  # file name -> descriptor
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="shard")
+        self._completing: list[Future[None]] = []
         self._waiting = {
             shard.file: {tensor.name: tensor for tensor in shard.tensors}
             for shard in self.shards
@@ -217,6 +223,10 @@ class ShardWriter:
         """
         if self.missing:
             raise ValueError(f"not written: {', '.join(self.missing[:5])}")
+        try:
+            self._await_names()
+        except OSError as error:
+            raise _storage_error(self.folder, error) from error
         if len(self.shards) == 1:
             return
         index = {
@@ -236,6 +246,7 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._background.shutdown()
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
@@ -256,14 +267,24 @@ class ShardWriter:
         return self._open[shard.file]
 
     def _complete(self, shard: Shard) -> None:
+        """Give a file its name while the next is written; but no more than one at a time waits for the disk."""
+        self._await_names()
+        del self._waiting[shard.file]
+        self._completing.append(self._background.submit(self._give_name, shard, self._open.pop(shard.file)))
+
+    def _give_name(self, shard: Shard, descriptor: int) -> None:
         """On the disk first, under its name then: a file with a final name is whole even after a power cut."""
-        descriptor = self._open[shard.file]
-        os.fsync(descriptor)
-        os.close(self._open.pop(shard.file))
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         part = self.folder / _part(shard.file)
         part.chmod(0o644)
         part.replace(self.folder / shard.file)
-        del self._waiting[shard.file]
+
+    def _await_names(self) -> None:
+        while self._completing:
+            self._completing.pop().result()
 
 
 def _part(file: str) -> str:
@@ -286,11 +307,11 @@ def _bytes(tensor: Tensor) -> Iterator[memoryview]:
 
 
 def _write_all(descriptor: int, data: memoryview, at: int) -> int:
-    """Write all of it; one call may write less, and never more than 2 GiB. Gives how many bytes it was."""
+    """Write all of it, and give how many bytes it was. One call may write less than it was given."""
     os.lseek(descriptor, at, os.SEEK_SET)
     done = 0
     while done < len(data):
-        done += os.write(descriptor, data[done : done + (1 << 30)])
+        done += os.write(descriptor, data[done : done + _WRITE_BYTES])
     return done
 
 
