@@ -20,6 +20,9 @@ INT4_GROUP = 32
 NF4_GROUP = 64
 # The fast kernel puts this many rows after each other; blocks that are packed one by one must be whole multiples.
 INT4_ROWS = 64
+# From so many rows on, reading the codes back and multiplying in bfloat16 is faster than the kernel.
+MANY_ROWS = 192
+READ_ROWS = 8 * INT4_ROWS
 
 # Dettmers et al. 2023 (QLoRA), appendix E: quantiles of a normal distribution, scaled to [-1, 1], with an exact zero.
 NF4_LEVELS = (
@@ -31,27 +34,56 @@ INT4_LEVELS = tuple(float(level) for level in range(-8, 8))
 
 
 class Int4Linear(nn.Module):
-    """int4 in torch's own kernel for a CPU, which computes in bfloat16. Fits where `fits_int4` says so."""
+    """int4 in torch's own kernel for a CPU, which computes in bfloat16. Fits where `fits_int4` says so.
+
+    The kernel is made for few rows. For many, as in a prompt, weights are made bfloat16 again, some at a time, and
+    multiplied by oneDNN: 1.4 times as fast at 320 rows, where the order of the packed codes is the one that we know.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         count, columns = weight.shape
         packed = torch.empty(count, columns // 2, dtype=torch.uint8)
         scales = torch.empty(columns // INT4_GROUP, count, 2, dtype=torch.bfloat16)
+        self.readable = count % INT4_ROWS == 0
         for rows in row_blocks(weight, INT4_ROWS):
             codes, scale, zero = int4_codes(weight[rows])
             packed[rows] = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes.int(), 1)
             scales[:, rows] = torch.stack([scale, zero], -1).transpose(0, 1)
+            if self.readable and rows.start == 0:
+                self.readable = torch.equal(_unpacked(packed[:INT4_ROWS])[0].T, codes[:INT4_ROWS])
         self.register_buffer("packed", packed)
         self.register_buffer("scales", scales)
         self.register_buffer("bias", bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out) in the dtype of x."""
-        packed, scales, bias = self.get_buffer("packed"), self.get_buffer("scales"), self.bias
-        flat = x.reshape(-1, x.shape[-1]).bfloat16()
-        y = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, packed, INT4_GROUP, scales).to(x.dtype)
-        return (y if bias is None else y + bias).to(x.dtype).view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
+        flat: Tensor = x.reshape(-1, x.shape[-1]).bfloat16()
+        y = self._many(flat) if self.readable and len(flat) >= MANY_ROWS else self._few(flat)
+        y = y.to(x.dtype)
+        y = y if self.bias is None else (y + self.get_buffer("bias")).to(x.dtype)
+        return y.view(*x.shape[:-1], -1)
+
+    def _few(self, x: Tensor) -> Tensor:
+        """bfloat16 (rows, in) -> (rows, out)."""
+        packed, scales = self.get_buffer("packed"), self.get_buffer("scales")
+        y: Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(x, packed, INT4_GROUP, scales)
+        return y
+
+    def _many(self, x: Tensor) -> Tensor:
+        """bfloat16 (rows, in) -> (rows, out)."""
+        packed, scales = self.get_buffer("packed"), self.get_buffer("scales")
+        y = []
+        for start in range(0, len(packed), READ_ROWS):
+            rows = slice(start, start + READ_ROWS)
+            codes = _unpacked(packed[rows]).bfloat16()  # (blocks, in, 64)
+            grouped = codes.view(len(codes), -1, INT4_GROUP, INT4_ROWS)
+            # (groups, rows, 2) -> (2, blocks, groups, 1, 64), contiguous, or reading them would take longest.
+            steps = scales[:, rows].view(len(scales), -1, INT4_ROWS, 2).permute(3, 1, 0, 2).unsqueeze(3)
+            scale, zero = steps.contiguous()
+            grouped.sub_(8).mul_(scale).add_(zero)
+            y.append(x @ codes.transpose(0, 1).flatten(1))
+        return torch.cat(y, -1)
 
 
 class UnpackedLinear(nn.Module):
@@ -113,6 +145,15 @@ class BitsAndBytesLinear(nn.Module):
         """(…, in) -> (…, out) in the dtype of x."""
         packed = self.get_buffer("packed").t()
         return self._product(x.to(self.dtype), packed, quant_state=self._state, bias=self.bias).to(x.dtype)  # type: ignore[no-any-return]
+
+
+def _unpacked(packed: Tensor) -> Tensor:
+    """The kernel's packed rows on AVX-512 -> codes (blocks of 64 rows, in, 64).
+
+    A block holds, for each column, 32 bytes: rows 0 to 31 in the low halves, rows 32 to 63 in the high ones.
+    """
+    both = packed.view(len(packed) // INT4_ROWS, -1, INT4_ROWS // 2)
+    return torch.cat([both & 15, both >> 4], -1)
 
 
 def fits_int4(rows: int, columns: int) -> bool:

@@ -60,6 +60,16 @@ def test_an_unpacked_layer_computes_what_the_kernel_does() -> None:
     assert (fast - slow).norm() / slow.norm() < 5e-3  # bfloat16 activations
 
 
+@pytest.mark.parametrize("shape", [(1088, 96), (64, 32), (80, 64)])
+def test_many_rows_are_what_few_are_in_int4(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(7)
+    weight, x = torch.randn(*shape, generator=generator), torch.randn(2, 300, shape[1], generator=generator)
+    layer = make_linear(weight, torch.randn(shape[0], generator=generator), "int4")
+    many, few = layer(x), torch.cat([layer(part) for part in x.tensor_split(6, 1)], 1)
+    assert (many - few).norm() / few.norm() < 0.01
+    assert many.shape == (2, 300, shape[0]) and many.dtype == x.dtype
+
+
 @pytest.mark.parametrize("kernel", ["int8", "int8-unpacked", "int4", "int4-unpacked", "nf4-unpacked"])
 @pytest.mark.parametrize("shape", [(24, 40), (7, 3), (16, 32), (130, 65)])
 def test_any_shape_can_be_quantized(kernel: KernelName, shape: tuple[int, int]) -> None:
