@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import tokenizers
 
 from llava_engine.conversation.sentencepiece import tokenizer_spec
-from llava_engine.conversation.tokenizer import Tokenizer
+from llava_engine.conversation.tokenizer import Tokenizer, read_files
 from llava_engine.conversation.tokenizer_json import with_added
 from llava_engine.parity.original_templates import Commit
 
@@ -162,7 +162,9 @@ class _SlowLlama:
     def __init__(self, folder: Path, added: Sequence[str], *, june: bool, renewed: bool) -> None:
         config = _json(folder / "tokenizer_config.json")
         names = config | _json(folder / "special_tokens_map.json")
-        self._plain = Tokenizer.from_folder(folder, added)
+        _, spec, settings = read_files(folder, added)
+        self._plain = Tokenizer(spec, settings)
+        self._space_byte = spec["model"]["vocab"].get("<0x20>")
         self._june = june
         self.legacy = june or bool(config.get("legacy", True))
         self.special_ids = self._plain.special_ids
@@ -174,8 +176,7 @@ class _SlowLlama:
         self._special = self._basic if june else self._basic | set(added)
         strings = {token for token in basic.values() if isinstance(token, str)}
         flagged = {_content(token) for token in basic.values() if isinstance(token, dict)}
-        pieces = self._plain.special_ids.keys() - _added_to(folder, added)
-        strips = (self.special_ids.keys() - pieces) | (self._basic if renewed else strings - flagged)
+        strips = {*_json(folder / "added_tokens.json"), *added, *(self._basic if renewed else strings - flagged)}
         self._strips: Collection[str] = strips if june else ()
         self._marks = re.compile("|".join(map(re.escape, sorted(self.special_ids, key=len, reverse=True))))
 
@@ -237,34 +238,34 @@ class _SlowLlama:
     def _text_of(self, ids: Sequence[int]) -> str:
         """Ids without added tokens; a basic special one after words brings a space of its own, in the old ways."""
         out = ""
-        pending: list[bytes] = []
-        after_special = False
+        pending: list[int] = []
+        begins = after_special = False
         for place, token_id in enumerate(ids):
             token = self._tokens.get(token_id)
             if token is None:
-                piece = self._plain.token_bytes(token_id)
-                # Newest knows that the first space is its own; in the old way SentencePiece takes one more away.
-                own = place == 0 and not self._june
-                pending.append(piece.removeprefix(b" ") if own else piece)
+                begins = begins or not place
+                pending.append(token_id)
                 after_special = False
             else:
                 space = " " if place and not after_special and self.legacy else ""
-                out += space + self._said(pending) + token
+                out += space + self._said(pending, begins) + token
                 pending.clear()
-                after_special = True
-        return out + self._said(pending)
+                after_special, begins = True, False
+        return out + self._said(pending, begins)
 
-    def _said(self, pieces: Sequence[bytes]) -> str:
-        """As SentencePiece joins pieces: without the first word's space, and one sign for each byte that is none."""
-        whole = b"".join(pieces)
-        text = (whole.removeprefix(b" ") if self.legacy else whole).decode("utf-8", "surrogateescape")
-        return re.sub("[\udc80-\udcff]", "\ufffd", text)
+    def _said(self, ids: Sequence[int], begins: bool) -> str:
+        """As SentencePiece joins pieces, with one sign for each byte that is no character.
+
+        The old way it takes off one space at the beginning; newest takes off one more where the whole text begins. Only
+        a word's space counts, not one that is spelled as a byte.
+        """
+        whole = b"".join(map(self._plain.token_bytes, ids))
+        if ids and ids[0] != self._space_byte:
+            for _ in range(self.legacy + (begins and not self._june)):
+                whole = whole.removeprefix(b" ")
+        return re.sub("[\udc80-\udcff]", "\ufffd", whole.decode("utf-8", "surrogateescape"))
 
 
 def _content(token: Any) -> str | None:
     content: str | None = token.get("content") if isinstance(token, dict) else token
     return content
-
-
-def _added_to(folder: Path, added: Sequence[str]) -> set[str]:
-    return {*_json(folder / "added_tokens.json"), *added}
