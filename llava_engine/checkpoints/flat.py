@@ -95,6 +95,8 @@ def _places_in_safetensors(file: Path) -> Mapping[str, int]:
 
 def _places_in_bin(file: Path) -> Mapping[str, int]:
     """From the order in which the file's storages are mapped, which is the order in which the zip has them."""
+    if not zipfile.is_zipfile(file):  # the form before torch 1.6
+        return {}
     tensors: Mapping[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
     mapped = sorted((pointer, size) for pointer, size in storages.items() if size)
