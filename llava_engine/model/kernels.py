@@ -92,7 +92,9 @@ class UnpackedInt8Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out) in the dtype of x."""
         codes, scale, bias = self.get_buffer("codes"), self.get_buffer("scale"), self.bias
-        y = F.linear(x.to(self.dtype), codes.to(self.dtype)).float() * scale
+        cast, blocks = x.to(self.dtype), row_blocks(codes)
+        # Scaled before the product: sums of whole codes would leave the range of float16.
+        y = torch.cat([F.linear(cast, (codes[rows] * scale[rows, None]).to(self.dtype)) for rows in blocks], -1)
         return (y if bias is None else y + bias).to(x.dtype)  # type: ignore[operator]
 
 

@@ -173,7 +173,7 @@ class _Mover:
         if not isinstance(value, Tensor) or value.device == self._device:
             return value
         kept = before.get(id(value))
-        moved = kept[1] if kept is not None and kept[0] is value else value.to(self._device, non_blocking=True)
+        moved = kept[1] if kept is not None and kept[0] is value else value.to(self._device)
         self._moved[id(value)] = (value, moved)
         return moved
 

@@ -1,6 +1,6 @@
 """Decode speed, time to first token and second turns, beside transformers' `generate` in the same run.
 
-    python tests/benchmarks/decoding.py [--layers 12 --width 640 --kv-heads 10] [--threads 1] [--new 64] [--rounds 3]
+    python tests/benchmarks/decoding.py [--layers 12 --width 640 --kv-heads 10] [--threads 1] [--new 64] [--rounds 3] [--quantize int4]
 
 Writes a random LLaVA of about 100M parameters in bfloat16 to a temporary folder, loads it in both, and alternates.
 Times are CPU seconds of this process divided by its threads, so that other work on the machine does not count.
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quantize", default="none", help="int8, int4 or nf4, for ours only")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
@@ -59,7 +60,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = complete(shape(options.layers, options.width, options.kv_heads), Path(name) / "model")
-        engine = load(folder, device="cpu", dtype="bfloat16")
+        engine = load(folder, device="cpu", dtype="bfloat16", quantize=options.quantize)
         card = engine.card
         print(
             f"{card.parameters / 1e6:.0f}M parameters, {card.dtype}, kernel {card.kernel}, {options.threads} thread(s)"

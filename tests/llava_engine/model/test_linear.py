@@ -82,6 +82,12 @@ def test_any_shape_can_be_quantized(kernel: KernelName, shape: tuple[int, int]) 
     assert torch.equal(weight, before), "the weight is not ours to change"
 
 
+@pytest.mark.parametrize("kernel", ["int8-unpacked", "int4-unpacked", "nf4-unpacked"])
+def test_sums_stay_in_the_range_of_float16(kernel: KernelName) -> None:
+    weight, x = torch.ones(8, 64, dtype=torch.float16), torch.full((1, 64), 100.0, dtype=torch.float16)
+    torch.testing.assert_close(make_linear(weight, None, kernel)(x), torch.full((1, 8), 6400.0, dtype=torch.float16))
+
+
 def test_blocks_of_rows_are_one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(4)
     weight, x = torch.randn(272, 64, generator=generator), torch.randn(5, 64, generator=generator)
