@@ -1,6 +1,6 @@
 """Decode speed, time to first token and second turns, beside transformers' `generate` in the same run.
 
-    python tests/benchmarks/decoding.py [--layers 12 --width 640 --kv-heads 10] [--threads 1] [--new 64] [--rounds 3] [--quantize int4]
+    python tests/benchmarks/decoding.py [--layers 12 --width 640 --kv-heads 10] [--threads 1] [--new 64] [--rounds 3]
 
 Writes a random LLaVA of about 100M parameters in bfloat16 to a temporary folder, loads it in both, and alternates.
 Times are CPU seconds of this process divided by its threads, so that other work on the machine does not count.
