@@ -75,7 +75,13 @@ def test_a_tag_that_a_user_types_is_text() -> None:
 
 def test_the_answer_and_its_end_are_supervised_and_nothing_else() -> None:
     conversation = Conversation((Message.user("q"), Message.assistant("a"), Message.user("r"), Message.assistant("b")))
-    for name, learned in [("v0", " a### b###"), ("v1", " a</s> b</s>"), ("mpt", "a<|im_end|>b<|im_end|>")]:
+    for name, learned in [
+        ("v0", " a### b###"),
+        ("v0-trained", " a\n### b\n###"),
+        ("v1", " a</s> b</s>"),
+        ("llama2", " a </s> b </s>"),
+        ("mpt", "a<|im_end|>b<|im_end|>"),
+    ]:
         parts = spans(conversation, templates.get(name))
         assert "".join(part.text for part in parts if isinstance(part, TextSpan) and part.supervised) == learned
 
@@ -85,6 +91,21 @@ def test_what_the_template_shows_as_an_example_is_not_learned() -> None:
     example = next(part for part in parts if isinstance(part, TextSpan) and part.text.startswith("Hi there!"))
     assert example.role == "assistant"
     assert not example.supervised
+
+
+def test_llama_2_puts_the_system_text_into_the_first_turn() -> None:
+    llama2 = templates.get("llama2")
+    chat = (Message.user("a"), Message.assistant("b"), Message.user("c"))
+    assert written(*chat, template=llama2) == "[INST] a [/INST] b </s><s>[INST] c [/INST]"
+    assert written(*chat, template=llama2, system="S").startswith("[INST] <<SYS>>\nS\n<</SYS>>\n\na [/INST] b </s>")
+    assert written(*chat, template=templates.get("mistral"), system=None) == "[INST] a [/INST] b </s>[INST] c [/INST]"
+
+
+def test_a_checkpoint_decides_whether_pictures_are_wrapped() -> None:
+    for template in templates.TEMPLATES.values():
+        for wrapped in (True, False):
+            text = written(Message.user("a", [PICTURE]), template=replace(template, wrap_pictures=wrapped))
+            assert ("<im_start><image><im_end>" in text) == wrapped
 
 
 def test_pretraining_writes_a_picture_and_its_caption() -> None:
@@ -126,6 +147,10 @@ def test_an_answer_that_was_stopped_at_once_does_not_end_the_conversation() -> N
         written(Message.user("a"), Message.assistant(""), Message.user("b"))
         == "USER: a ASSISTANT: </s>USER: b ASSISTANT:"
     )
+
+
+def test_every_name_is_its_templates_own() -> None:
+    assert all(template.name == name for name, template in templates.TEMPLATES.items())
 
 
 def test_an_unknown_template_names_those_that_there_are() -> None:
