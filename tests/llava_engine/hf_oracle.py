@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +24,35 @@ from llava_engine.pictures.opening import Picture
 TEXTS = ["hello there", "Two  spaces\nand a line", "trailing ", "éè 你好 😀", "a</s>b", "<s>x</s>y"]
 
 
-@dataclass(frozen=True)
-class Hf:
-    """What transformers makes of a folder."""
+def processor_of(folder: Path) -> Any:
+    """What makes transformers' inputs."""
+    import transformers
 
-    model: Any
-    processor: Any
+    processors: Any = transformers.AutoProcessor
+    return processors.from_pretrained(folder)
 
-    @classmethod
-    def open(cls, folder: Path) -> Hf:
-        """Load it in float64, with nothing missing and nothing left over."""
-        import transformers
 
-        models: Any = transformers.AutoModelForImageTextToText
-        processors: Any = transformers.AutoProcessor
-        model, info = models.from_pretrained(folder, dtype=torch.float64, output_loading_info=True)
-        assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
-        return cls(model.eval(), processors.from_pretrained(folder))
+def model_of(folder: Path) -> Any:
+    """The folder's model in float64, with nothing missing and nothing left over."""
+    import transformers
 
-    def inputs(self, conversation: Conversation) -> Any:
-        """A prompt by the folder's own chat template and processor."""
-        messages: list[dict[str, Any]] = []
-        if conversation.system is not None:
-            messages.append({"role": "system", "content": conversation.system})
-        for message in conversation.messages:
-            pictures = [{"type": "image"} for _ in message.pictures]
-            messages.append({"role": message.role, "content": [*pictures, {"type": "text", "text": message.text}]})
-        prompt = self.processor.apply_chat_template(messages, add_generation_prompt=True)
-        images = [picture.image for picture in conversation.pictures]
-        return self.processor(text=prompt, images=images or None, return_tensors="pt")
+    models: Any = transformers.AutoModelForImageTextToText
+    model, info = models.from_pretrained(folder, dtype=torch.float64, output_loading_info=True)
+    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+    return model.eval()
+
+
+def inputs_of(processor: Any, conversation: Conversation) -> Any:
+    """A prompt by the folder's own chat template and processor."""
+    messages: list[dict[str, Any]] = []
+    if conversation.system is not None:
+        messages.append({"role": "system", "content": conversation.system})
+    for message in conversation.messages:
+        pictures = [{"type": "image"} for _ in message.pictures]
+        messages.append({"role": message.role, "content": [*pictures, {"type": "text", "text": message.text}]})
+    prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
+    images = [picture.image for picture in conversation.pictures]
+    return processor(text=prompt, images=images or None, return_tensors="pt")
 
 
 def conversations(pictures: Sequence[Picture], *, captions_only: bool = False) -> list[Conversation]:
@@ -71,34 +70,40 @@ def conversations(pictures: Sequence[Picture], *, captions_only: bool = False) -
     ]
 
 
-def check(checkpoint: Checkpoint, folder: Path, pictures: Sequence[Picture], atol: float = 1e-5) -> None:
-    """Hold transformers' model of a converted folder to the checkpoint that it came from, in all that counts."""
-    hf = Hf.open(folder)
+def check_inputs(checkpoint: Checkpoint, processor: Any, pictures: Sequence[Picture]) -> None:
+    """Texts, prompts and pictures become the same numbers there and here."""
     for text in TEXTS:
-        parts = [TextSpan(text, "user", special=True)]
-        ours = assemble(parts, checkpoint.tokenizer, [], -1).ids
-        assert hf.processor.tokenizer(text).input_ids == list(ours), text
-    model = load_trainable(checkpoint.config, checkpoint.tensors).double().eval()
-    captions = checkpoint.template.captions_only
-    for conversation in conversations(pictures, captions_only=captions):
-        inputs = hf.inputs(conversation)
-        assert inputs.input_ids[0].tolist() == _ids(checkpoint, conversation, hf.processor.image_token_id)
-        shown = list(conversation.pictures)
-        views = [checkpoint.preprocessing.views(picture) for picture in shown]
-        if shown:
-            theirs = inputs.pixel_values.numpy().reshape(len(shown), -1, *views[0].shape[1:])
+        ours = assemble([TextSpan(text, "user", special=True)], checkpoint.tokenizer, [], -1).ids
+        assert processor.tokenizer(text).input_ids == list(ours), text
+    for conversation in conversations(pictures, captions_only=checkpoint.template.captions_only):
+        inputs = inputs_of(processor, conversation)
+        assert inputs.input_ids[0].tolist() == _ids(checkpoint, conversation, processor.image_token_id)
+        views = [checkpoint.preprocessing.views(picture) for picture in conversation.pictures]
+        if views:
+            theirs = inputs.pixel_values.numpy().reshape(len(views), -1, *views[0].shape[1:])
             for place, view in enumerate(views):
                 np.testing.assert_allclose(theirs[place, : len(view)], view, rtol=0, atol=1e-5)
+
+
+def check(checkpoint: Checkpoint, folder: Path, pictures: Sequence[Picture], atol: float = 1e-5) -> None:
+    """Hold transformers' model of a converted folder to the checkpoint that it came from, in all that counts."""
+    theirs, processor = model_of(folder), processor_of(folder)
+    check_inputs(checkpoint, processor, pictures)
+    ours = load_trainable(checkpoint.config, checkpoint.tensors).double().eval()
+    rows = checkpoint.config.language.vocab_size
+    asked = conversations(pictures, captions_only=checkpoint.template.captions_only)
+    for conversation in asked[::3]:  # one picture, and two in several turns
+        inputs = inputs_of(processor, conversation)
+        if conversation.pictures:
             inputs["pixel_values"] = inputs.pixel_values.double()
         with torch.inference_mode():
-            logits = hf.model(**inputs).logits
-            rows = checkpoint.config.language.vocab_size
-            expected = _logits(model, inputs, shown, hf.processor.image_token_id)
-            torch.testing.assert_close(logits[..., :rows].float(), expected, rtol=0, atol=atol)
-            if logits.shape[-1] > rows:  # the token for pictures never wins
-                assert (logits[..., rows:] <= logits[..., :rows].max(-1, keepdim=True).values).all()
-                assert (logits.argmax(-1) < rows).all()
-    _check_greedy(checkpoint, hf, conversations(pictures, captions_only=captions)[0])
+            logits = theirs(**inputs).logits
+            expected = _logits(ours, inputs, conversation.pictures, processor.image_token_id)
+        torch.testing.assert_close(logits[..., :rows].float(), expected, rtol=0, atol=atol)
+        if logits.shape[-1] > rows:  # the token for pictures never wins
+            assert (logits[..., rows:] <= logits[..., :rows].max(-1, keepdim=True).values).all()
+            assert (logits.argmax(-1) < rows).all()
+    _check_greedy(checkpoint, theirs, processor, asked[0])
 
 
 def _ids(checkpoint: Checkpoint, conversation: Conversation, placeholder: int) -> list[int]:
@@ -121,14 +126,14 @@ def _logits(model: Any, inputs: Any, pictures: Sequence[Picture], placeholder: i
     return logits.float()
 
 
-def _check_greedy(checkpoint: Checkpoint, hf: Hf, conversation: Conversation) -> None:
+def _check_greedy(checkpoint: Checkpoint, model: Any, processor: Any, conversation: Conversation) -> None:
     engine = Engine(
         load_for_inference(checkpoint.config, checkpoint.tensors, device="cpu", dtype="float32"), checkpoint
     )
     [reply] = [each for each in engine.stream(conversation, Sampling(max_new_tokens=12)) if not isinstance(each, str)]
-    inputs = hf.inputs(conversation)
+    inputs = inputs_of(processor, conversation)
     inputs["pixel_values"] = inputs.pixel_values.double()
-    tokens = hf.model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs.input_ids.shape[1] :].tolist()
+    tokens = model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs.input_ids.shape[1] :].tolist()
     assert reply.token_ids
     assert tokens[: len(reply.token_ids)] == list(reply.token_ids)
 
