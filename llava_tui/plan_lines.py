@@ -15,8 +15,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     form = "not quantized" if plan.quantize == "none" else f"layers in {plan.quantize}"
     yield f"{plan.dtype}, {form}, {plan.context:,} tokens of context"
     for at, place in enumerate(plan.places):
-        free = "" if place.free is None else f" of {gibibytes(place.free)} that may be used"
-        yield f"{place.device}: {gibibytes(plan.needed(at))}{free}"
+        free = "" if place.free is None else f"; {gibibytes(place.free)} may be used"
+        yield f"{place.device}: needs {gibibytes(plan.needed(at))}{free}"
         rows = [(_label(part, plan), part.bytes) for part in plan.parts if part.place == at and part.bytes]
         width = max((len(name) for name, _ in rows), default=0)
         yield from (f"  {name.ljust(width)}  {gibibytes(size):>9}" for name, size in rows)
@@ -28,4 +28,5 @@ def plan_lines(plan: Plan) -> Iterator[str]:
 def _label(part: Part, plan: Plan) -> str:
     if part.layers is None or len(plan.places) == 1:
         return part.name
-    return f"{part.name}, layers {part.layers[0] + 1} to {part.layers[1]}"
+    span = f"layers {part.layers[0] + 1} to {part.layers[1]}"
+    return span if part.name == "layers" else f"{part.name}, {span}"

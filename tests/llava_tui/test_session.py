@@ -563,7 +563,7 @@ def test_memory_that_runs_out_is_told_with_the_plan_and_the_chat_goes_on(make: M
     (notice,) = desk.of(Notice)
     assert notice.cause == "Memory ran out."
     assert notice.remedy.startswith("Try a smaller context.")
-    assert "layers" in notice.remedy and "16.0 GiB of 8.0 GiB" in notice.remedy
+    assert "layers" in notice.remedy and "needs 16.0 GiB; 8.0 GiB may be used" in notice.remedy
     desk.ask("two")
     assert desk.shown[-1] == "yes"
 
