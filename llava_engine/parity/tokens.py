@@ -62,7 +62,7 @@ def original_tokenizer(
         added: tokens that the code added after reading, as special ones.
         renewed: whether it also set the special tokens anew, as June's trainer did for v0.
     """
-    if (folder / "tokenizer.json").exists():
+    if not (folder / "tokenizer.model").exists():  # a tokenizer.json beside it is not looked at
         return _ByteLevel(folder, added)
     if fast:
         return _FastLlama(folder, added)
