@@ -119,7 +119,9 @@ def _resumable() -> Iterator[None]:
 
 
 def _report(written: Written) -> None:
-    _say([*written.notes, f"{written.tensors} tensors, {written.bytes / 1e9:,.2f} GB, in:"])
+    from llava_tui.model_report import gigabytes
+
+    _say([*written.notes, f"{written.tensors} tensors, {gigabytes(written.bytes)}, in:"])
     typer.echo(_clean(str(written.folder)))
 
 
