@@ -22,6 +22,7 @@ class Template:
 
     Attributes:
         name: its key in `TEMPLATES`.
+        made_for: the checkpoints that are asked with it, in a few words for a person.
         system: the system text of a conversation that states none.
         system_tag: stands before the system text.
         system_end: stands after it; with no system text all three are left out.
@@ -41,6 +42,7 @@ class Template:
     """
 
     name: str
+    made_for: str
     system: str
     user_tag: str
     user_end: str
@@ -93,6 +95,7 @@ _CURIOUS_USER = (
 # April 2023, "multimodal": Vicuna v0, its turns parted by ###, one example exchange in every prompt.
 _V0 = Template(
     name="v0",
+    made_for="LLaVA v0",
     system=_FIRST_LLAVA,
     system_end="###",
     user_tag="Human: ",
@@ -109,6 +112,7 @@ _V0 = Template(
 # "vicuna_v1": LLaVA 1.5 and 1.6 on Vicuna, as they were trained.
 _V1 = Template(
     name="v1",
+    made_for="1.5, and 1.6 on Vicuna",
     system=_CURIOUS_USER,
     system_end=" ",
     user_tag="USER: ",
@@ -122,6 +126,7 @@ _V1 = Template(
 # June 2023, "mpt_multimodal": ChatML, for the Lightning preview on MPT-7B-Chat.
 _MPT = Template(
     name="mpt",
+    made_for="the MPT preview",
     system=(
         "- You are LLaVA, a large language and vision assistant trained by UW Madison WAIV Lab.\n"
         "- You are able to understand the visual content that the user provides, "
@@ -143,6 +148,7 @@ _MPT = Template(
 # "mistral_instruct": LLaVA 1.6 on Mistral 7B Instruct. The space before </s> is the model's to say.
 _MISTRAL = Template(
     name="mistral",
+    made_for="1.6 on Mistral",
     system="",
     system_tag="<<SYS>>\n",
     system_end="\n<</SYS>>\n\n",
@@ -161,6 +167,7 @@ TEMPLATES: dict[str, Template] = {
     "v0-trained": replace(
         _V0,
         name="v0-trained",
+        made_for="v0 as its trainer wrote it",
         system=_CURIOUS_HUMAN,
         system_end="\n\n###",
         user_tag=" Human: ",
@@ -174,22 +181,40 @@ TEMPLATES: dict[str, Template] = {
     "sqa": replace(
         _V0,
         name="sqa",
+        made_for="v0 for ScienceQA",
         system=_CURIOUS_HUMAN,
         examples=(("Hi!", "Hi there! How can I help you today?"),),
         wrap_pictures=False,
     ),
     # June 2023, "llava_v1": v1 and Lightning v1-1, on Vicuna 1.1.
-    "v1-june": replace(_V1, name="v1-june", system=_FIRST_LLAVA, pictures_first=False, wrap_pictures=True),
+    "v1-june": replace(
+        _V1,
+        name="v1-june",
+        made_for="v1 and Lightning v1-1",
+        system=_FIRST_LLAVA,
+        pictures_first=False,
+        wrap_pictures=True,
+    ),
     "v1": _V1,
     # Newest "llava_v1": with it the original's own command line asks 1.5 and 1.6, though "v1" is what they learned.
-    "v1-human": replace(_V1, name="v1-human", system=_CURIOUS_HUMAN),
+    "v1-human": replace(
+        _V1, name="v1-human", made_for="1.5 as the original's command line asks it", system=_CURIOUS_HUMAN
+    ),
     "mistral": _MISTRAL,
     # "chatml_direct": LLaVA 1.6 34B, on Nous Hermes 2 Yi.
-    "chatml": replace(_MPT, name="chatml", system="Answer the questions.", pictures_first=True, wrap_pictures=False),
+    "chatml": replace(
+        _MPT,
+        name="chatml",
+        made_for="1.6 34B",
+        system="Answer the questions.",
+        pictures_first=True,
+        wrap_pictures=False,
+    ),
     # "llava_llama_2": the preview on Llama 2 13B Chat.
     "llama2": replace(
         _MISTRAL,
         name="llama2",
+        made_for="the Llama 2 preview",
         system=(
             "You are a helpful language and vision assistant. "
             "You are able to understand the visual content that the user provides, "
@@ -202,6 +227,7 @@ TEMPLATES: dict[str, Template] = {
     "mpt-later": replace(
         _MPT,
         name="mpt-later",
+        made_for="later MPTs",
         system=(
             "A conversation between a user and an LLM-based AI assistant. "
             "The assistant gives helpful and honest answers."
@@ -212,6 +238,7 @@ TEMPLATES: dict[str, Template] = {
     # Pretraining of the projector, and so checkpoints that are only one: a picture, its caption, a line's end.
     "plain": Template(
         name="plain",
+        made_for="a projector alone",
         system="",
         user_tag="",
         user_end="",
@@ -233,5 +260,6 @@ def get(name: str) -> Template:
     """
     template = TEMPLATES.get(_ALIASES.get(name, name))
     if template is None:
-        raise ModelError(f"There is no conversation template “{name}”.", f"Choose one of: {', '.join(TEMPLATES)}.")
+        known = ", ".join(f"{name} ({template.made_for})" for name, template in TEMPLATES.items())
+        raise ModelError(f"There is no conversation template “{name}”.", f"Choose one of: {known}.")
     return template

@@ -86,7 +86,7 @@ def labelled(sample: Sequence[Said], has_picture: bool, trainer: Trainer) -> Lab
         return _plain(sample, trainer)
     if template.style == "LLAMA_2":
         return _by_rounds(_written(sample, trainer), counts, template.sep2 or "", "[/INST] ", gap=2)
-    if template.version.startswith("v1"):
+    if template.version in ("v1", "v1_mmtag"):
         announced = f"{template.sep}{template.roles[1]}: "
         # Without the old space before each stretch, a later round is one token shorter than it is by itself.
         later = -1 if not june and not trainer.tokenizer.legacy else 0
