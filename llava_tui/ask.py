@@ -62,6 +62,10 @@ def ask(
     max_memory: options.MaxMemory = None,
     devices: options.Devices = None,
     context: options.Context = None,
+    parity: Annotated[
+        bool,
+        typer.Option("--parity", help="Answer as the original's own code does, mistakes and all: see docs/parity.md."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: the answer and what it took.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="A line on standard error: tokens, seconds, model.")] = False,
 ) -> None:
@@ -78,6 +82,7 @@ def ask(
     try:
         engine = _load(
             model,
+            parity,
             base=base,
             tower=tower,
             template=template,
@@ -150,15 +155,28 @@ def _open(source: str) -> Picture:
     return open_picture(source)
 
 
-def _load(model: str | None, **placing: Any) -> EngineLike:
+def _load(model: str | None, parity: bool, **settings: Any) -> EngineLike:
     import llava_engine
 
+    load = _load_original if parity else llava_engine.load
     if not sys.stderr.isatty():
-        return llava_engine.load(model, **placing)
+        return load(model, **settings)
     from rich.console import Console
 
     with Console(stderr=True).status("Loading the model"):
-        return llava_engine.load(model, **placing)
+        return load(model, **settings)
+
+
+def _load_original(model: str | None, *, base: str | None, tower: str | None, **settings: Any) -> EngineLike:
+    """An engine that answers as the original; it is as it is, so that nothing else can be set."""
+    if any(value not in (None, False, "auto", "none") for value in settings.values()):
+        raise typer.BadParameter("the original answers in its own way: only --model, --base and --tower go with it")
+    from llava_engine.checkpoints.catalog import find
+    from llava_engine.parity.engine import ParityEngine
+
+    return ParityEngine.load(
+        find(model), base=find(base) if base else None, towers={"": find(tower)} if tower else None
+    )
 
 
 def _output(engine: EngineLike, as_json: bool) -> AnswerOutput:

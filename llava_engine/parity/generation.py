@@ -24,11 +24,10 @@ def greedy(model: LlavaModel, embeddings: Tensor) -> Iterator[int]:
     return generate(model, [0] * embeddings.shape[1], embeddings, cache, GREEDY)
 
 
-def generated(original: Original, embeddings: Tensor, stop: str, max_new_tokens: int) -> list[int]:
-    """What the original's generation call returns after the prompt.
+def new_tokens(original: Original, embeddings: Tensor, stop: str, max_new_tokens: int) -> Iterator[int]:
+    """What the original says after a prompt, its end included.
 
-    June stops at the end token and at its keyword. The newest command line knows the end token only, and gives <s>
-    before the new tokens, since the library was handed embeddings and invents an id for them.
+    June stops at the end token and at its keyword; the newest command line knows the end token only.
 
     Args:
         original: the checkpoint.
@@ -36,14 +35,20 @@ def generated(original: Original, embeddings: Tensor, stop: str, max_new_tokens:
         stop: the template's stop string.
         max_new_tokens: the answer ends here at the latest.
     """
-    june = original.commit == "b4be90b"
     keyword = Keyword(stop, original.tokenizer)
     new: list[int] = []
     for token in greedy(original.model, embeddings):
         new.append(token)
-        if len(new) == max_new_tokens or token == original.eos_id or (june and keyword.ends(new)):
-            break
-    return new if june else [original.model.config.language.bos_token_id, *new]
+        yield token
+        at_keyword = original.commit == "b4be90b" and keyword.ends(new)
+        if len(new) == max_new_tokens or token == original.eos_id or at_keyword:
+            return
+
+
+def generated(original: Original, embeddings: Tensor, stop: str, max_new_tokens: int) -> list[int]:
+    """`new_tokens` as the call returns them: newest with <s> in front, which it invents for a prompt of embeddings."""
+    new = list(new_tokens(original, embeddings, stop, max_new_tokens))
+    return new if original.commit == "b4be90b" else [original.model.config.language.bos_token_id, *new]
 
 
 class Keyword:

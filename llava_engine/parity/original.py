@@ -17,7 +17,7 @@ from torch import Tensor
 
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from llava_engine.checkpoints.files import read_json
-from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.checkpoints.load import LoadedModel, load_for_inference
 from llava_engine.errors import ModelError
 from llava_engine.model.llava import LlavaModel
 from llava_engine.parity.embedding import Marks, june, newest
@@ -45,7 +45,7 @@ class Original:
     Attributes:
         commit: which state of the original: "b4be90b" (June 2023) or "c121f04".
         checkpoint: what was opened.
-        model: its weights in float32.
+        loaded: its weights in float32.
         tokenizer: the one that answers questions; June trained with another.
         template: its conversation template in the original.
         eos_id: what ends an answer beside the stop string; None when the checkpoint's files name nothing.
@@ -54,7 +54,7 @@ class Original:
 
     commit: Commit
     checkpoint: Checkpoint
-    model: LlavaModel
+    loaded: LoadedModel
     tokenizer: OriginalTokenizer
     template: OriginalTemplate
     eos_id: int | None
@@ -71,7 +71,7 @@ class Original:
         if checkpoint.found.layout != "original":
             raise ModelError(
                 f"{folder} is not in the original's layout, so its code has no answer for it.",
-                "Ask without --parity.",
+                "Ask without parity.",
             )
         name = checkpoint.config.template or ""
         commit: Commit = "b4be90b" if name in _JUNE else "c121f04"
@@ -79,12 +79,17 @@ class Original:
         return cls(
             commit,
             checkpoint,
-            load_for_inference(checkpoint.config, checkpoint.tensors, device="cpu", dtype="float32").model,
+            load_for_inference(checkpoint.config, checkpoint.tensors, device="cpu", dtype="float32"),
             tokenizer_of(checkpoint, commit, fast=commit == "b4be90b"),
             TEMPLATES[commit][(_JUNE | _NEWEST)[name]],
             _eos_id(checkpoint, raw),
             raw.get("tokenizer_model_max_length") if commit == "c121f04" else None,
         )
+
+    @property
+    def model(self) -> LlavaModel:
+        """The model itself."""
+        return self.loaded.model
 
     def ids(self, prompt: str) -> list[int]:
         """The ids of a prompt with <image> tags; at June each becomes as many ids as a picture has patches."""
