@@ -105,7 +105,10 @@ def choose_kernel(device: torch.device, dtype: torch.dtype, quantize: str, param
         return KernelChoice("plain", dtype, "a model this small is not bound by memory bandwidth")
     if not _has_onednn():
         return KernelChoice("plain", dtype, "this build of torch has no oneDNN")
-    plain, packed = probe(dtype)
+    try:
+        plain, packed = probe(dtype)
+    except RuntimeError as error:  # this build has no such kernel, or no memory for the probe
+        return KernelChoice("plain", dtype, f"packed could not be probed: {str(error).splitlines()[0][:80]}")
     if packed < plain:
         return KernelChoice("packed", dtype, f"{plain / packed:.1f} times as fast as plain in a probe at load")
     return KernelChoice("plain", dtype, f"packed was {packed / plain:.1f} times as slow in a probe at load")
@@ -131,15 +134,15 @@ def probe(dtype: torch.dtype, rows: int = 4096, columns: int = 2048) -> tuple[fl
 
     By turns and the best, because other programs may hold the memory bus for a moment; several weights, so that none
     stays in the cache.
+
+    Raises:
+        RuntimeError: torch has no such kernel for this dtype, or no memory.
     """
     weights = [torch.ones(rows, columns, dtype=dtype) for _ in range(3)]
     x = torch.ones(1, columns, dtype=torch.float32)
-    try:
-        packed = [PackedLinear(weight, None) for weight in weights]
-        plain = [PlainLinear(weight, None) for weight in weights]
-        times = [(_time(plain, x), _time(packed, x)) for _ in range(7)]
-    except RuntimeError:
-        return 0.0, float("inf")
+    packed = [PackedLinear(weight, None) for weight in weights]
+    plain = [PlainLinear(weight, None) for weight in weights]
+    times = [(_time(plain, x), _time(packed, x)) for _ in range(7)]
     return min(one for one, _ in times), min(other for _, other in times)
 
 
