@@ -241,7 +241,7 @@ def pinpoints(value: Any) -> tuple[tuple[int, int], ...]:
 
 def section(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """An object within a config. Raises `ModelError`."""
-    value = raw[key]
+    value = raw.get(key)
     if not isinstance(value, Mapping):
         raise ModelError(f"config.json: {key} is not an object.", OWN_CONFIG)
     return value

@@ -265,21 +265,23 @@ def match(model: LlavaModel, config: LlavaConfig, tensors: TensorSource) -> dict
                     f"{source} is {_by(tensors.tensors[source].shape)}, and the config makes it {_by(shape)}"
                 )
             elif not tensors.tensors[source].dtype.is_floating_point:
-                no_floats.append(f"{source} holds {tensors.tensors[source].dtype}, not floats")
+                no_floats.append(f"{source} holds {tensors.tensors[source].dtype}")
         plan[name] = wanted
     unexpected = sorted(found - used)
-    for problem, names in (
-        ("lacks tensor", missing),
-        ("has a wrong shape:", misshapen),
-        ("is of a kind that we do not read:", no_floats),
-        ("has an unknown tensor", unexpected),
+    belongs = "The weights do not belong to this config.json, or the copy is not whole."
+    for problem, names, remedy in (
+        ("lacks tensor", missing, belongs),
+        ("has a wrong shape:", misshapen, belongs),
+        ("has an unknown tensor", unexpected, belongs),
+        (
+            "is not made of floats:",
+            no_floats,
+            "Take it in float16, bfloat16 or float32; --quantize int8 makes it small.",
+        ),
     ):
         if names:
             more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            raise ModelError(
-                f"{tensors.folder}: the checkpoint {problem} {names[0]}{more}.",
-                "The weights do not belong to this config.json, or the copy is not whole.",
-            )
+            raise ModelError(f"{tensors.folder}: the checkpoint {problem} {names[0]}{more}.", remedy)
     return plan
 
 

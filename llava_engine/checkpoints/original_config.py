@@ -68,7 +68,7 @@ def from_original(raw: Mapping[str, Any], vision: VisionConfig) -> LlavaConfig:
     if width != vision.hidden_size:
         raise ModelError(
             f"config.json: mm_hidden_size is {width}, and the vision tower's features are {vision.hidden_size} wide.",
-            "This is not the tower that the model was trained with.",
+            "Give the tower that the model was trained with: --tower FOLDER.",
         )
     own = own_keys(raw)  # ours, where content alone would say another template
     return LlavaConfig(

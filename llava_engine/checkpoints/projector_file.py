@@ -28,6 +28,8 @@ def shapes_in(file: Path) -> dict[str, tuple[int, ...]]:
         raise ModelError(
             f"{file} holds no projector.", "Give a model's folder, or the file that a projector's training wrote."
         )
+    if any(".layers." in name or ".blocks." in name for name in shapes if name.startswith("language_model.")):
+        raise ModelError(f"{file} holds a whole model, not a projector.", f"Give its folder: {file.parent}.")
     return shapes
 
 

@@ -28,13 +28,13 @@ def check_sizes(config: LlavaConfig, names: Collection[str]) -> None:
         ModelError: naming the first size that can not be.
     """
     vision, language = config.vision, config.language
-    _within("the language model's width", language.hidden_size, _MOST_WIDE)
-    _within("the language model's inner width", language.intermediate_size, _MOST_INNER)
-    _within("the language model's heads", language.num_attention_heads, _MOST_HEADS)
-    _within("the language model's key/value heads", language.num_key_value_heads, language.num_attention_heads)
-    _within("the language model's head width", language.head_dim, _MOST_WIDE)
-    _within("the vocabulary", language.vocab_size, _MOST_TOKENS)
-    _within("the context", language.max_position_embeddings, _MOST_CONTEXT)
+    _within("width of the language model", language.hidden_size, _MOST_WIDE)
+    _within("inner width of the language model", language.intermediate_size, _MOST_INNER)
+    _within("heads of the language model", language.num_attention_heads, _MOST_HEADS)
+    _within("key/value heads of the language model", language.num_key_value_heads, language.num_attention_heads)
+    _within("width of a head", language.head_dim, _MOST_WIDE)
+    _within("tokens of the vocabulary", language.vocab_size, _MOST_TOKENS)
+    _within("tokens of context", language.max_position_embeddings, _MOST_CONTEXT)
     if language.num_attention_heads % language.num_key_value_heads:
         raise _refusal(
             f"{language.num_attention_heads} heads can not share {language.num_key_value_heads} key/value heads"
@@ -42,13 +42,13 @@ def check_sizes(config: LlavaConfig, names: Collection[str]) -> None:
     if isinstance(language, LanguageConfig):
         if language.head_dim % 2:
             raise _refusal(f"a head is {language.head_dim} wide, which rotary positions can not halve")
-        _within("rope_theta", language.rope_theta, 1e12)
+        _within("rope_theta", language.rope_theta, 10**12)
         _within("rms_norm_eps", language.rms_norm_eps, 1, least=0)
     else:
         _within("layer_norm_epsilon", language.layer_norm_eps, 1, least=0)
-    _within("the vision tower's width", vision.hidden_size, _MOST_WIDE)
-    _within("the vision tower's inner width", vision.intermediate_size, _MOST_INNER)
-    _within("the vision tower's heads", vision.num_attention_heads, _MOST_HEADS)
+    _within("width of the vision tower", vision.hidden_size, _MOST_WIDE)
+    _within("inner width of the vision tower", vision.intermediate_size, _MOST_INNER)
+    _within("heads of the vision tower", vision.num_attention_heads, _MOST_HEADS)
     _within("image_size", vision.image_size, _MOST_PIXELS)
     _within("patch_size", vision.patch_size, vision.image_size)
     _within("layer_norm_eps", vision.layer_norm_eps, 1, least=0)
@@ -69,12 +69,12 @@ def check_sizes(config: LlavaConfig, names: Collection[str]) -> None:
 def _check_layers(what: str, said: int, names: Collection[str], prefix: str) -> None:
     there = {name.removeprefix(prefix).split(".")[0] for name in names if name.startswith(prefix)}
     if said != len(there) or not there:
-        raise ModelError(f"config.json says that {what} has {said} layers, the weights have {len(there)}.", _AGAIN)
+        raise ModelError(f"config.json says that {what} has {said:,} layers, the weights have {len(there):,}.", _AGAIN)
 
 
 def _within(what: str, value: float, most: float, least: float = 1) -> None:
     if not least <= value <= most:  # nor is a NaN
-        raise _refusal(f"{what} is {value}, not {least} to {most}")
+        raise _refusal(f"{what}: {value:,}, not {least:,} to {most:,}")
 
 
 def _refusal(cause: str) -> ModelError:

@@ -17,6 +17,7 @@ from llava_engine.checkpoints.views import View, canonical_names
 from llava_engine.errors import ModelError
 from llava_engine.model.config import VisionConfig
 
+_KINDS = ("clip_vision_model", "clip")
 # Tensors of a whole CLIP that are not its vision tower.
 _NOT_VISION = ("text_model.", "text_projection.", "visual_projection.", "logit_scale")
 
@@ -75,7 +76,15 @@ def settings(folder: Path) -> tuple[VisionConfig, Path | None]:
         ModelError: it is no CLIP.
     """
     raw = read_json(folder / "config.json")
-    config = vision_config(section(raw, "vision_config") if raw.get("model_type") == "clip" else raw)
+    if raw.get("model_type", _KINDS[0]) not in _KINDS:
+        raise ModelError(
+            f"{folder} is no CLIP vision tower: its config.json says {raw['model_type']!r}.",
+            "Give the folder of the right one: --tower FOLDER.",
+        )
+    try:
+        config = vision_config(section(raw, "vision_config") if raw.get("model_type") == "clip" else raw)
+    except ModelError as error:
+        raise ModelError(f"The vision tower {folder}: {error.cause}", error.remedy) from None
     preprocessor = folder / "preprocessor_config.json"
     return config, preprocessor if preprocessor.is_file() else None
 
