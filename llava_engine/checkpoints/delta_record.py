@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import torch
@@ -89,17 +88,25 @@ def read_record(delta: Path) -> Record | None:
     for file in files:
         check_own_file(delta, file)
     exact = TensorFiles(delta, files) if files else None
-    held = {
-        name.removesuffix(".places"): prod(stored.shape)
-        for name, stored in (exact.tensors.items() if exact else ())
-        if name.endswith(".places")
-    }
-    values = {name for name in (exact.tensors if exact else ()) if name.endswith(".values")}
-    if held != corrected or values != {f"{name}.values" for name in held}:
+    if _counts(exact) != corrected:
         raise ModelError(f"{delta} lacks corrections that its {NOTE} names.", "Download or copy its files again.")
     assert isinstance(base, dict)
     assert isinstance(finished, dict)
     return Record(base, str(content.get("meant", "")), finished, exact)
+
+
+def _counts(exact: TensorFiles | None) -> dict[str, int]:
+    """How many corrections each tensor has; raises `ModelError` when places and values do not match."""
+    tensors = exact.tensors if exact else {}
+    counts = {}
+    for name, stored in tensors.items():
+        tensor, _, part = name.rpartition(".")
+        other = tensors.get(f"{tensor}.{'values' if part == 'places' else 'places'}")
+        integers = part != "places" or stored.dtype in (torch.int32, torch.int64)
+        if other is None or len(stored.shape) != 1 or stored.shape != other.shape or not integers:
+            raise _broken(stored.file.parent)
+        counts[tensor] = stored.shape[0]
+    return counts
 
 
 def write_record(

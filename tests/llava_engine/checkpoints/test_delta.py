@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,8 @@ def test_numbers_past_the_first_piece_are_corrected_too(
 ) -> None:
     monkeypatch.setattr("llava_engine.checkpoints.delta_sums.PIECE_BYTES", 512)
     delta.make(base, target, tmp_path / "made", shard_bytes=9000)
-    delta.apply(base, tmp_path / "made", tmp_path / "again", shard_bytes=9000)
+    slow = _after(0, lambda _: time.sleep(0.0005))  # so that what works ahead is as far ahead as it may be
+    delta.apply(base, tmp_path / "made", tmp_path / "again", shard_bytes=9000, on_progress=slow)
     assert same_bits(read(tmp_path / "again"), read(target))
 
 
@@ -192,6 +194,27 @@ def test_rotary_frequencies_are_added_where_the_base_has_them_and_never_left_at_
     written = delta.apply(base, with_zeros, tmp_path / "two")
     assert name not in read(tmp_path / "two")
     assert any("frequencies" in note for note in written.notes)
+
+
+def test_another_family_and_a_tower_inside(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(4)
+    table, more = torch.randn(9, 8, generator=generator).half(), torch.randn(11, 8, generator=generator).half()
+    blocks = torch.randn(90, 40, generator=generator).half()
+    base = write(
+        tmp_path / "base", {}, {"transformer.wte.weight": table, "transformer.blocks.0.ffn.up_proj.weight": blocks}
+    )
+    own = {
+        "transformer.mm_projector.weight": torch.ones(8, 4, dtype=torch.float16),
+        "model.vision_tower.vision_model.embeddings.position_ids": torch.arange(5)[None],
+        "model.image_newline": torch.ones(8, dtype=torch.bfloat16),
+    }
+    tensors = {"transformer.wte.weight": more, "transformer.blocks.0.ffn.up_proj.weight": blocks * 2} | own
+    delta.make(base, write(tmp_path / "target", {}, tensors), tmp_path / "made")
+    made = read(tmp_path / "made")
+    assert same_bits({name: made[name] for name in own}, own)
+    assert torch.equal(made["transformer.wte.weight"][9:], more[9:])
+    delta.apply(base, tmp_path / "made", tmp_path / "again")
+    assert same_bits(read(tmp_path / "again"), tensors)
 
 
 # Wrong bases, and other wrong folders
@@ -342,7 +365,7 @@ def test_too_small_a_disk_is_said_first(
     assert nothing_new(tmp_path)
 
 
-@pytest.mark.parametrize("broken", ["record", "missing", "format", "another"])
+@pytest.mark.parametrize("broken", ["record", "missing", "format", "another", "uneven", "floats"])
 def test_a_record_that_does_not_fit_is_an_error_of_ours(tmp_path: Path, base: Path, target: Path, broken: str) -> None:
     made = tmp_path / "made"
     delta.make(base, target, made)
@@ -353,6 +376,10 @@ def test_a_record_that_does_not_fit_is_an_error_of_ours(tmp_path: Path, base: Pa
         exact.unlink()
     elif broken == "format":
         (made / "delta.json").write_text('{"format": 99}')
+    elif broken == "uneven":
+        save_file({name: tensor[name.endswith(".places") :] for name, tensor in load_file(exact).items()}, exact)
+    elif broken == "floats":
+        save_file({name: tensor.float() for name, tensor in load_file(exact).items()}, exact)
     else:
         tensors = load_file(exact)
         save_file({name: torch.flip(tensor, (0,)).contiguous() + 1000 for name, tensor in tensors.items()}, exact)
@@ -384,7 +411,9 @@ def test_a_killed_run_leaves_nothing_under_the_name_and_goes_on(
     made = tmp_path / "made"
     work = getattr(delta, what)
     command = [sys.executable, "-c", KILLED, what, str(base), str(other), str(made)]
-    ended = subprocess.run(command, capture_output=True, timeout=120, env=os.environ | {"PYTHONPATH": str(Path.cwd())})
+    ended = subprocess.run(
+        command, capture_output=True, timeout=120, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert not made.exists()
     with pytest.raises(StorageError, match="--resume"):
@@ -485,7 +514,11 @@ def test_memory_is_a_few_pieces_whatever_the_size(tmp_path: Path, form: str) -> 
     script.write_text(PEAK)
     command = [sys.executable, str(script), "apply", *(str(tmp_path / name) for name in ("base", "change", "made"))]
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(Path.cwd())}
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 250
