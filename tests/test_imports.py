@@ -160,6 +160,8 @@ def test_importing_stays_light(code: str, absent: tuple[str, ...]) -> None:
         "doctor --help",
         "models --help",
         "models get --help",
+        "delta --help",
+        "delta apply --help",
         "train --help",
         "eval --help",
         "--show-completion",
