@@ -40,7 +40,7 @@ class LowRank:
     def __call__(self) -> Tensor:
         """The folded weight."""
         change: Tensor = (self.up().float() @ self.down().float()).mul_(self.scale)
-        folded = self.weight().float() + (change.T if self.across else change)
+        folded = (change.T if self.across else change).add_(self.weight())  # in place: these are the largest tensors
         if self.magnitude is None:
             return folded
         lengths: Tensor = folded.norm(dim=1)

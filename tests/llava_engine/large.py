@@ -47,7 +47,8 @@ def write_large(
     with ShardWriter(folder, divide(tensors, shard_bytes)) as writer:
         for tensor in tensors:
             count = torch.Size(tensor.shape).numel()
-            writer.write(tensor.name, noise.repeat(-(-count // len(noise)))[:count].view(tensor.shape))
+            values = noise.repeat(-(-count // len(noise)))[:count].view(tensor.shape)
+            writer.write(tensor.name, values + 1 if tensor.name.endswith("norm.weight") else values)  # else: a delta
         writer.finish()
     settings = {**to_hf(config), "dtype": str(dtype).removeprefix("torch.")}
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
