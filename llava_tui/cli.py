@@ -84,9 +84,10 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # an answer may hold letters that this terminal's encoding lacks
-    # Pillow warns of large pictures and odd EXIF data in many lines; what matters of it is our own errors' to say.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    warnings.filterwarnings("ignore", module=r"torch\.(_utils|_weights_only_unpickler|storage)")  # of old weight files
+    # Pillow warns of large pictures and odd EXIF data in many lines, torch of old weight files; what matters of it is
+    # our own errors' to say.
+    for module in (r"PIL\.", r"torch\.(_utils|_weights_only_unpickler|serialization|storage)"):
+        warnings.filterwarnings("ignore", module=module)
     try:
         get_command(app).main(prog_name="llava")
     except LlavaError as error:

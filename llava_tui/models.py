@@ -192,7 +192,7 @@ def remove(
     try:
         folder = Path(model).expanduser().resolve()
     except (OSError, RuntimeError, ValueError):
-        raise ModelError(f"{model!r} is neither a path nor the id of a model.") from None
+        raise ModelError(f"{model!r} is neither a path nor the id of a model.", "Give a folder, or ORG/NAME.") from None
     if forget_folder(folder, user_paths().state):
         _say(f"{folder} is off the list; its files are as they were.")
         return

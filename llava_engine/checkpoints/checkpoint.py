@@ -13,7 +13,7 @@ from typing import Any
 
 from llava_engine.checkpoints import adapters, keys, sniff
 from llava_engine.checkpoints.files import TensorFiles, TensorSource, read_json
-from llava_engine.checkpoints.hf_config import from_hf
+from llava_engine.checkpoints.hf_config import OWN_CONFIG, from_hf
 from llava_engine.checkpoints.original_config import PLACEHOLDER, aspect_ratio, from_original
 from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.checkpoints.sizes import check_sizes
@@ -373,7 +373,9 @@ def _check_pixels(folder: Path, config: LlavaConfig, preprocessing: Preprocessin
             "The files do not belong together; copy the folder again.",
         )
     if config.tiles and config.tiles.merge != "flat" and config.keep_class_token:
-        raise ModelError(f"{folder}: config.json keeps the tower's class token, which has no place among tiles.")
+        raise ModelError(
+            f"{folder}: config.json keeps the tower's class token, which has no place among tiles.", OWN_CONFIG
+        )
 
 
 def left_out(checkpoint: Checkpoint) -> dict[str, str]:

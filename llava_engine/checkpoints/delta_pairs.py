@@ -83,7 +83,7 @@ def pairs(base: TensorFiles, other: TensorFiles, what: str) -> tuple[Pair, ...]:
         if name in base.tensors:
             shared = _shared(base, other, name, what)
             if stored.dtype not in _NUMBERS or base.tensors[name].dtype not in _NUMBERS:
-                raise ModelError(f"{name} is stored as {stored.dtype}, which can not be added.")
+                raise ModelError(f"{name} is stored as {stored.dtype}, which can not be added.", PLAIN_BASE)
         elif _is_added(name) or name.endswith(_ROTARY):
             shared = 0
         else:

@@ -68,7 +68,7 @@ def check_target(target: Path) -> None:
     try:
         taken = target.is_symlink() or target.is_file() or (target.is_dir() and any(target.iterdir()))
     except OSError as error:
-        raise StorageError(f"{target} can not be looked at: {error.strerror}.") from None
+        raise StorageError(f"{target} can not be looked at: {error.strerror}.", "Choose another folder.") from None
     if taken:
         raise StorageError(f"{target} is there already.", "Choose another folder, or remove that one first.")
 

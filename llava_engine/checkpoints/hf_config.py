@@ -88,7 +88,10 @@ def to_hf(config: LlavaConfig) -> dict[str, Any]:
     if tiles is not None:
         next_keys = {"image_grid_pinpoints": [list(pinpoint) for pinpoint in tiles.pinpoints]}
         if tiles.merge != "spatial_unpad":
-            raise ModelError(f"The Hugging Face layout has no place for tiles that are merged as {tiles.merge!r}.")
+            raise ModelError(
+                f"The Hugging Face layout has no place for tiles that are merged as {tiles.merge!r}.",
+                "Keep it in the original layout.",
+            )
     return {
         "architectures": ["LlavaForConditionalGeneration" if tiles is None else "LlavaNextForConditionalGeneration"],
         "model_type": "llava" if tiles is None else "llava_next",

@@ -153,7 +153,7 @@ def remove_from_cache(model_id: str, env: Mapping[str, str] = os.environ) -> Non
     try:
         shutil.rmtree(repository)
     except OSError as error:
-        raise StorageError(f"{repository} can not be deleted: {error.strerror}.") from None
+        raise StorageError(f"{repository} can not be deleted: {error.strerror}.", "Check its permissions.") from None
 
 
 def stored_bytes(model_id: str, env: Mapping[str, str] = os.environ) -> int:

@@ -132,7 +132,10 @@ def divide(
         if tensor.name in names:
             raise ModelError(f"Two tensors are called {tensor.name}.", "Take the model's folder as it was published.")
         if tensor.dtype not in DTYPE_NAMES:
-            raise ModelError(f"{tensor.name} is {tensor.dtype}, which safetensors can not hold.", "Take weights in float16, bfloat16 or float32.")
+            raise ModelError(
+                f"{tensor.name} is {tensor.dtype}, which safetensors can not hold.",
+                "Take weights in float16, bfloat16 or float32.",
+            )
         names.add(tensor.name)
         if not groups or filled + tensor.bytes > shard_bytes:
             groups.append([])

@@ -20,7 +20,9 @@ def skeleton(config: LlavaConfig) -> LlavaModel:
             return LlavaModel(config)
     except (RuntimeError, ValueError, ZeroDivisionError, TypeError) as error:
         first = str(error).splitlines()[0]
-        raise ModelError(f"config.json describes a model that can not be built: {first}") from None
+        raise ModelError(
+            f"config.json describes a model that can not be built: {first}", "Take the model's own config.json."
+        ) from None
 
 
 class _NothingDrawn(TorchFunctionMode):
