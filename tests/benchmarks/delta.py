@@ -2,13 +2,13 @@
 
     python tests/benchmarks/delta.py [--layers 6] [--rounds 3] [--cold] [--folder DIR]
 
-Writes a base (.bin, a file a layer) and a delta over it (safetensors) with the tensor shapes of a 13B and fewer layers,
-into a temporary folder: 6 layers are 4.5 GB each, and four times that of free disk is needed. Then it alternates:
-`llava delta apply` as a process of its own, start and all, and a process that copies a folder of as many bytes as the
-result with shutil.copyfile and fsync. Before each, what is to be written is flushed; the first round is not counted.
-What is read is in memory for both, or, with --cold, dropped from it for both. `apply` reads twice what copying reads
-and writes as much, so two ratios are printed: of wall times (the harder one: as if it read one input), and of bytes
-read and written in a second.
+Writes a base (.bin, a file a layer), a model over it and their difference (safetensors), with the tensor shapes of a
+13B and fewer layers, into a temporary folder: 6 layers are 4.5 GB each, and five times that of free disk is needed.
+Then it alternates: `llava delta apply` as a process of its own, start and all, and a process that copies a folder of as
+many bytes as the result with shutil.copyfile and fsync. Before each, what is to be written is flushed; the first round
+is not counted. What is read is in memory for both, or, with --cold, dropped from it for both. `apply` reads twice what
+copying reads and writes as much, so two ratios are printed: of wall times (the harder one: as if it read one input),
+and of bytes read and written in a second.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
         folder = Path(temporary)
         size = write_apart(folder, chosen.layers)
-        needed, free = 2 * size, shutil.disk_usage(folder).free
+        needed, free = size, shutil.disk_usage(folder).free
         if free < needed:
             raise SystemExit(f"needs {needed / 1e9:.0f} GB more on this disk, and {free / 1e9:.0f} GB are free")
         shapes = f"{chosen.layers} layers {WIDTH} wide; largest tensor {(ROWS + 3) * WIDTH * 2 / 2**20:.0f} MiB"
@@ -99,17 +99,16 @@ def measure(folder: Path, size: int, rounds: int, cold: bool) -> None:
 
     shutil.rmtree(out, ignore_errors=True)
     target, remade = folder / "target", folder / "remade"
-    run([*commands["apply"][0][:-1], str(target)])
-    shutil.rmtree(delta)
     show("make", run([*llava, "make", "--base", str(base), "--target", str(target), "--delta", str(remade)]), size)
     show("verify", run([*llava, "verify", "--base", str(base), "--delta", str(remade)]), size)
     extra = sum(file.stat().st_size for file in remade.glob("exact*")) + (remade / "delta.json").stat().st_size
-    print(f"for exactness {extra / 1e6:,.2f} MB beside {size / 1e9:.2f} GB")
+    print(f"of make's result, {extra / 1e6:,.1f} MB of {size / 1e6:,.0f} are for exactness")
 
 
 def run(command: list[str]) -> Took:
     begun = time.perf_counter()
-    process = os.posix_spawn(command[0], command, {**os.environ, "OMP_NUM_THREADS": "1"})
+    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_DUP2, 1, 2)]
+    process = os.posix_spawn(command[0], command, {**os.environ, "OMP_NUM_THREADS": "1"}, file_actions=quiet)
     _, status, usage = os.wait4(process, 0)
     if status:
         raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
@@ -139,12 +138,11 @@ def write_apart(folder: Path, layers: int) -> int:
 
 
 def write_models(folder: Path, layers: int) -> int:
-    """A base and a delta over it; gives the result's size."""
+    """A base, a model 1 % of the weights' spread away from it, and the delta; gives the model's size."""
     block = (torch.randn(2**22, generator=torch.Generator().manual_seed(1)) * 0.02).half()
     moved = (block.float() + torch.randn(2**22, generator=torch.Generator().manual_seed(2)) * 2e-4).half()
-    base, delta = folder / "base", folder / "delta"
+    base = folder / "base"
     base.mkdir()
-    delta.mkdir()
     weight_map = {}
     shapes = dict(plan(layers, ROWS))
     for number in range(layers + 1):
@@ -153,19 +151,23 @@ def write_models(folder: Path, layers: int) -> int:
         torch.save({name: filled(shape, block) for name, shape in here.items()}, base / file)
         weight_map |= dict.fromkeys(here, file)
     (base / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    changed = {
-        **dict(plan(layers, ROWS + 3)),
-        "model.mm_projector.weight": (WIDTH, 1024),
-        "model.mm_projector.bias": (WIDTH,),
-    }
-    shards = divide(PlannedTensor(name, shape, torch.float16) for name, shape in changed.items())
-    with ShardWriter(delta, shards) as writer:
-        for name, shape in changed.items():
-            writer.write(name, filled(shape, moved - block))
-        writer.finish()
+    size = write_sharded(folder / "delta", layers, moved - block)
+    write_sharded(folder / "target", layers, moved)
     config = {"model_type": "llama", "hidden_size": WIDTH, "num_hidden_layers": layers}
-    for made in (base, delta):
-        (made / "config.json").write_text(json.dumps(config))
+    for made in ("base", "delta", "target"):
+        (folder / made / "config.json").write_text(json.dumps(config))
+    return size
+
+
+def write_sharded(folder: Path, layers: int, block: Tensor) -> int:
+    shapes = dict(plan(layers, ROWS + 3))
+    shapes |= {"model.mm_projector.weight": (WIDTH, 1024), "model.mm_projector.bias": (WIDTH,)}
+    shards = divide(PlannedTensor(name, shape, torch.float16) for name, shape in shapes.items())
+    folder.mkdir()
+    with ShardWriter(folder, shards) as writer:
+        for name, shape in shapes.items():
+            writer.write(name, filled(shape, block))
+        writer.finish()
     return sum(shard.bytes for shard in shards)
 
 
