@@ -59,6 +59,7 @@ class TensorFiles:
         """Look at the model's weight files in a folder, or at these."""
         self.folder = folder
         self._opened: dict[Path, Any] = {}
+        self._whole: set[Path] = set()
         self._mapped = 0
         self.tensors: dict[str, StoredTensor] = {}
         for file in weight_files(folder) if files is None else files:
@@ -78,7 +79,8 @@ class TensorFiles:
         self._mapped += tensor.nbytes
         if self._mapped > MAPPED_BYTES:
             # Pages of a mapped file count as this process's memory until the mapping goes: begin a new one next time.
-            self._opened.clear()
+            # A file that can not be mapped was read whole; doing that again and again would take for ever.
+            self._opened = {file: opened for file, opened in self._opened.items() if file in self._whole}
             self._mapped = 0
         return tensor
 
@@ -92,12 +94,28 @@ class TensorFiles:
     def _open(self, file: Path) -> Any:
         if file not in self._opened:
             check_own_file(file.parent, file)
-            self._opened[file] = _open_safetensors(file) if file.suffix == ".safetensors" else _open_bin(file)
+            if file.suffix == ".safetensors":
+                self._opened[file] = _open_safetensors(file)
+            else:
+                archive = _is_archive(file)
+                if not archive:
+                    self._whole.add(file)
+                self._opened[file] = _open_bin(file, archive)
         return self._opened[file]
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The files that hold a model's weights: shards by their index, or a single one. Raises `ModelError`."""
+    try:
+        return _weight_files(folder)
+    except OSError as error:  # no permission for the folder, or a name that no file can have
+        raise ModelError(
+            f"The weights of {folder} can not be looked for: {error.strerror}.",
+            "Check the permissions, or copy it again.",
+        ) from None
+
+
+def _weight_files(folder: Path) -> list[Path]:
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (folder / index).exists():
             table = read_json(folder / index).get("weight_map")
@@ -146,8 +164,7 @@ def _open_safetensors(file: Path) -> Any:
         raise ModelError(f"{file} is not a whole safetensors file: {error}.", "Download or copy it again.") from None
 
 
-def _open_bin(file: Path) -> Mapping[str, Tensor]:
-    archive = _is_archive(file)
+def _open_bin(file: Path, archive: bool) -> Mapping[str, Tensor]:
     try:
         # Files from before torch 1.6 are no archives and can not be mapped.
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=archive)

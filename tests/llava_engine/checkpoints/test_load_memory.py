@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from llava_engine.checkpoints import files
 from llava_engine.checkpoints import load as loading
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.contract import LoadProgress
@@ -49,6 +50,27 @@ def test_a_checkpoint_of_two_gigabytes(tmp_path: Path) -> None:
     for quantize in QUANTIZED:
         took = load_apart(tmp_path / "model", dtype="bfloat16", quantize=quantize)
         assert took["peak"] <= bound(config, took["final"]), quantize
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_bin_is_let_go_of_and_an_old_one_read_once(
+    zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = {f"t{index}": torch.full((3, index + 1), float(index)) for index in range(6)}
+    torch.save(content, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
+    monkeypatch.setattr(files, "MAPPED_BYTES", 0)
+    opened: list[Any] = []
+    load = torch.load
+
+    def counting(*args: Any, **options: Any) -> Any:
+        opened.append(args)
+        return load(*args, **options)
+
+    monkeypatch.setattr(torch, "load", counting)
+    tensors = files.TensorFiles(tmp_path)
+    for name, expected in content.items():
+        assert torch.equal(tensors.read(name), expected)
+    assert len(opened) == (len(content) if zipped else 1)
 
 
 def test_progress_counts_the_bytes_of_the_files(tmp_path: Path) -> None:
