@@ -5,13 +5,13 @@ Never a guess from the name, and never the network.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints.hub_cache import cache_folder, find_in_cache, id_of_snapshot, is_id
+from llava_engine.checkpoints.json_file import read_bytes, read_json
 from llava_engine.checkpoints.original_config import is_original
 from llava_engine.errors import ModelError
 
@@ -71,8 +71,8 @@ def named_tower(folder: Path) -> str | None:
     """The vision tower that a folder's config.json names and its weights do not hold, as far as small files tell."""
     tower = _config(folder).get("mm_vision_tower")
     try:
-        inside = any("vision_tower." in index.read_text(encoding="utf-8") for index in folder.glob("*.index.json"))
-    except (OSError, ValueError):
+        inside = any(b"vision_tower." in read_bytes(index) for index in folder.glob("*.index.json"))
+    except (OSError, ModelError):
         return None
     return tower if isinstance(tower, str) and not inside else None
 
@@ -80,7 +80,6 @@ def named_tower(folder: Path) -> str | None:
 def _config(folder: Path) -> dict[str, Any]:
     """A folder's config.json; empty when there is none that can be read."""
     try:
-        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(folder / "config.json")
+    except (OSError, ModelError):
         return {}
-    return raw if isinstance(raw, dict) else {}

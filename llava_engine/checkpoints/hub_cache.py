@@ -6,7 +6,6 @@ file only looks and removes: it knows nothing of the network, and nothing of wha
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from llava_engine.checkpoints.json_file import read_json
 from llava_engine.errors import ModelError, StorageError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -193,7 +193,7 @@ def _read_ref(file: Path) -> str | None:
 def _shards(index: Path) -> set[str]:
     """The files that an index names; a broken index names one that is never there."""
     try:
-        table = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        return {str(name) for name in table.values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {""}
+        table = read_json(index).get("weight_map")
+    except (OSError, ModelError):
+        table = None
+    return {str(name) for name in table.values()} if isinstance(table, dict) else {""}

@@ -58,6 +58,17 @@ def parse_json(file: Path, content: bytes) -> dict[str, Any]:
         raise ModelError(f"{file} is nested too deeply.", _AGAIN) from None
     except ValueError as error:  # not UTF-8, not JSON, or a number of thousands of digits
         raise ModelError(f"{file} is not valid JSON: {error}.", _AGAIN) from None
+    if rb"\ud" in content.lower() and not _writable(value):
+        raise ModelError(f"{file} holds half a character (a lone surrogate).", _AGAIN)
     if not isinstance(value, dict):
         raise ModelError(f"{file} holds {type(value).__name__}, not an object.", _AGAIN)
     return value
+
+
+def _writable(value: Any) -> bool:
+    """Whether all texts in it can be written to a file, a terminal or a file's name again."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from tests.llava_engine.tiny import TILED, TINY, complete
 MARKS = ("[PAD]", "<im_patch>", "<im_start>", "<im_end>")
 PAIR = "base_model.model.model.layers.1.self_attn.q_proj.lora_"
 ADAPTER = {"base_model_name_or_path": "base", "peft_type": "LORA", "r": 2, "lora_alpha": 6}
+MOST_MEMORY = 300 * 2**20
 TILES = {"image_aspect_ratio": "anyres", "image_grid_pinpoints": [[28, 56], [56, 28]]}
 
 
@@ -186,3 +190,23 @@ def edit_header(file: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     edit(header)
     text = json.dumps(header).encode()
     replace(file, len(text).to_bytes(8, "little") + text + content[8 + length :])
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """Whatever happens inside takes little memory, at its highest."""
+    if sys.platform != "linux":
+        yield
+        return
+    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is what it is now
+    before = _kilobytes("VmRSS")
+    try:
+        yield
+    finally:
+        assert (_kilobytes("VmHWM") - before) * 1024 < MOST_MEMORY
+
+
+def _kilobytes(line: str) -> int:
+    found = re.search(rf"^{line}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])

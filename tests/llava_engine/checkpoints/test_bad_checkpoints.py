@@ -33,6 +33,7 @@ class Bomb:
         return os.mkdir, (str(self.target),)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("form", ["archive", "old archive", "bare pickle", "protocol 4"])
 @pytest.mark.parametrize(
     ("folder", "stem"),
@@ -191,10 +192,11 @@ def edit_index(room: Path, edit: Callable[[dict[str, str]], object]) -> Path:
         ("/etc/passwd", "outside"),
         ("", "outside"),
         ("..", "outside"),
-        ("a" * 5000, "aaa"),
+        ("a" * 5000, "too long"),
         ("a\x00b", "lacks"),
-        ("\ud800", "lacks"),
+        ("\ud800", "half a character"),
     ],
+    ids=["not there", "beside", "absolute", "empty", "up", "long", "null", "half"],
 )
 def test_an_index_that_names_what_is_not_there_or_outside(room: Path, name: str, said: str) -> None:
     folder = edit_index(room, lambda table: table.update({NAME: name}))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +16,9 @@ from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.conversation.plain_text import strip_control
 from llava_engine.errors import LlavaError
 from tests.llava_engine.checkpoints.mutants import HOSTILE
-from tests.llava_engine.checkpoints.rooms import change, refusal, replace, try_out
+from tests.llava_engine.checkpoints.rooms import change, little_memory, refusal, replace, try_out
 
 HUGE = 10**12
-MOST_MEMORY = 300 * 2**20
-
-
-@contextmanager
-def little_memory() -> Iterator[None]:
-    """Whatever happens inside takes little memory, at its highest."""
-    if sys.platform != "linux":
-        yield
-        return
-    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is what it is now
-    before = _kilobytes("VmRSS")
-    yield
-    assert (_kilobytes("VmHWM") - before) * 1024 < MOST_MEMORY
-
-
-def _kilobytes(line: str) -> int:
-    found = re.search(rf"^{line}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found
-    return int(found[1])
 
 
 def edit(file: Path, path: str, value: Any) -> Path:

@@ -19,7 +19,7 @@ from llava_engine.checkpoints import delta
 from llava_engine.checkpoints.convert import convert
 from llava_engine.errors import LlavaError
 from tests.llava_engine.checkpoints.mutants import broken
-from tests.llava_engine.checkpoints.rooms import try_out
+from tests.llava_engine.checkpoints.rooms import little_memory, try_out
 
 # Which checkpoints feel it when something breaks in a folder that they lean on.
 OVER = {"base": ("adapter", "projector"), "eyes": ("newest", "tiles", "june", "bins")}
@@ -50,9 +50,10 @@ def mutant(data: st.DataObject, room: Path, *folders: str) -> Iterator[Path]:
 
 
 def works(action: Callable[..., Any], *arguments: Any) -> bool:
-    """Whether something worked; if not, it ended with our own error, short and with a remedy."""
+    """Whether something worked, in little memory; if not, it ended with our own error, short and with a remedy."""
     try:
-        action(*arguments)
+        with little_memory():
+            action(*arguments)
     except LlavaError as error:
         assert error.remedy, error.cause
         assert len(error.cause) < 700
