@@ -13,13 +13,13 @@ made anew by plain arithmetic, which first has to give the original's own sums.
 Remade (remade.py, by plan.py): checkpoints of every kind with other sizes and new random weights; new towers with other
 patches, sizes and settings; another delta; a base that only looks like its base. What they compute comes from
 transformers' own classes (reference.py: CLIPVisionModel, LlamaForCausalLM, MptForCausalLM) with pictures put among the
-embeddings by hand, and so do answers, their stopping and clean-up (answers.py). Prompts and ids are the first set's,
-mapped: the original's templates and tokenizers can not be had otherwise.
+embeddings by hand; answers, their stopping and clean-up (answers.py) and June's streams of them (streams.py) are
+written out there. Prompts and ids are the first set's, mapped: the original's templates and tokenizers are not at hand.
 
 New pictures (seen.py) in many sizes and modes, with pixels by transformers' image processor and Pillow.
 
 Not there: training's goldens (train_*), whose sums and rows are of tensors that moved and which only the original's
-trainer gives; streams, losses and labels of the remade, for the same reason; June's "keep" and what the newest worker
+trainer gives; losses and labels of the remade, for the same reason; June's "keep" and what the newest worker
 makes of unconverted pictures, for the new pictures. All these are there for what was moved, training aside.
 """
 

@@ -27,12 +27,14 @@ from tests.conformance.remake.files import read_json, read_tensors, read_weights
 from tests.conformance.remake.moved import Moved
 from tests.conformance.remake.names import Names
 from tests.conformance.remake.reference import Reference, folded
+from tests.conformance.remake.streams import chunks, with_tags
 from tests.conformance.remake.vocabulary import Vocabulary
 from tests.conformance.second_set import build
 
 pytestmark = needs_fixtures
 
 HERE = Path(__file__).parent
+STREAMS = sorted(path.name for path in (FIXTURES / "goldens").glob("worker_stream_*.json"))
 
 
 @pytest.mark.slow
@@ -118,6 +120,27 @@ def test_the_references_compute_what_the_original_did(name: str) -> None:
             new = generated(model.asked, answer.ids, case["stop"])
             assert new == case["generate_ids"][0 if model.asked.june else 1 :]
             assert cleaned(model.asked, new, case["stop"]) == case["generate_text"]
+
+
+@torch.inference_mode()
+def test_answers_are_streamed_as_the_originals_worker_did() -> None:
+    """Where its prompt is that of a case, and so its ids are known, whatever the pictures."""
+    models = {Path(forward(name)["checkpoint"]).name: name for name in FORWARDS}
+    entries = [entry for file in STREAMS for entry in golden(file)["entries"]]
+    checked = 0
+    for checkpoint in {entry["checkpoint"] for entry in entries}:
+        model = Unmoved.of(models[checkpoint])
+        cases = {with_tags(model.asked, case["prompt"]): case for case in model.golden["cases"]}
+        for entry in entries:
+            request = entry["request"]
+            if entry["checkpoint"] != checkpoint or request["prompt"] not in cases:
+                continue
+            case = cases[request["prompt"]] | {"images": request["images"]}
+            case["greedy_ids"] = model.asked.reference.answer(model.asked.embedded(case)[0], TOKENS).ids
+            sent = list(chunks(model.asked, case, entry["stream_interval"], request["max_new_tokens"]))
+            assert sent == [chunk["text"] for chunk in entry["chunks"]]
+            checked += 1
+    assert checked
 
 
 def test_pixels_are_made_as_the_original_made_them() -> None:

@@ -172,7 +172,7 @@ def answered(asked: Asked) -> tuple[dict[str, Any], Tensors]:
         new = generated(asked, answer.ids, case["stop"])
         case |= {
             "greedy_ids": answer.ids,
-            "greedy_text": _text(asked, answer.ids),
+            "greedy_text": text_of(asked, answer.ids),
             "greedy_top2_gaps": [round(gap, 5) for gap in answer.gaps],
             "greedy_min_top2_gap": min(answer.gaps),
             "generate_ids": new if asked.june else [_BOS, *new],
@@ -199,22 +199,35 @@ def answered(asked: Asked) -> tuple[dict[str, Any], Tensors]:
 
 def generated(asked: Asked, ids: Sequence[int], stop: str) -> list[int]:
     """Up to the end token, or June's keyword, which is not looked for in the first token."""
-    byte_level = asked.byte_level
-    ends = {asked.golden["eos_token_id"] if byte_level is not None else _EOS}
-    # Without a begin token the keyword is one id.
-    ends_later = {byte_level.token_to_id(stop)} if byte_level is not None else set()
+    always, later = _eos(asked), keyword_ids(asked, stop) if asked.june else set()
     for place, token in enumerate(ids):
         new = list(ids[: place + 1])
-        if token in ends or (asked.june and place and (token in ends_later or stop in _text(asked, new))):
+        if token == always or (asked.june and place and (token in later or stop in text_of(asked, new))):
             return new
     return list(ids)
 
 
-def _text(asked: Asked, ids: Sequence[int]) -> str:
-    """Without special tokens."""
+def keyword_ids(asked: Asked, stop: str) -> set[int]:
+    """The stop string's id, where it is one to the original: never with a begin token before it."""
+    byte_level = asked.byte_level
+    token = byte_level.token_to_id(stop) if byte_level is not None else None
+    return set() if token is None else {token}
+
+
+def ends_of(asked: Asked, stop: str) -> set[int]:
+    """Ids that end June's streams."""
+    return {_eos(asked)} | keyword_ids(asked, stop)
+
+
+def _eos(asked: Asked) -> int:
+    return int(asked.golden["eos_token_id"]) if asked.byte_level is not None else _EOS
+
+
+def text_of(asked: Asked, ids: Sequence[int]) -> str:
+    """Without special tokens, and without the space that Llama's first word has."""
     byte_level = asked.byte_level
     if byte_level is None:
-        return asked.words.text(ids, special=(0, _BOS, _EOS))
+        return asked.words.text(ids, special=(0, _BOS, _EOS)).removeprefix(" ")
     text: str = byte_level.decode(list(ids), skip_special_tokens=True)
     if read_json(asked.out / asked.path / "tokenizer_config.json")["clean_up_tokenization_spaces"]:
         for untidy in _UNTIDY:
@@ -224,7 +237,7 @@ def _text(asked: Asked, ids: Sequence[int]) -> str:
 
 def cleaned(asked: Asked, new: Sequence[int], stop: str) -> str:
     """What the command line prints; June's takes the stop string off."""
-    text = _text(asked, new).strip()
+    text = text_of(asked, new).strip()
     if asked.june and text.endswith(stop):
         text = text[: -len(stop)].strip()
     return text

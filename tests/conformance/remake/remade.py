@@ -30,6 +30,7 @@ from tests.conformance.remake.moved import Moved, minus, sums
 from tests.conformance.remake.plan import BASES, SPECS, TOWERS, Spec
 from tests.conformance.remake.reference import Reference, folded
 from tests.conformance.remake.sizes import layered, pair, random_tensor, random_tower, shape
+from tests.conformance.remake.streams import streams
 from tests.conformance.remake.vocabulary import Vocabulary
 
 _HEADS = ("lm_head.weight", "transformer.wte.weight")
@@ -67,6 +68,7 @@ class Remade:
         self._goldens = {kind_of(self._first, golden): golden for golden in _goldens(self._first)}
         self._towers: dict[str, Tower] = {}
         self._bases: dict[str, Base] = {}
+        self._streams: list[dict[str, Any]] = []
 
     def all(self) -> None:
         """Every tower, base and checkpoint of the plan."""
@@ -75,6 +77,8 @@ class Remade:
         for spec in SPECS:
             if spec.kind in self._goldens:
                 self.checkpoint(spec)
+        name = f"worker_stream_{self._moved.names.word()}.json"
+        write_json(self._out / "goldens" / name, {"commit": "b4be90b", "entries": self._streams})
 
     def settings_of_towers(self) -> dict[str, Mapping[str, Any]]:
         """Each tower's preprocessor_config.json, by its path."""
@@ -142,6 +146,8 @@ class Remade:
         made, arrays = answered(asked)
         if base and "base" in golden:
             made["base"] = base.path if golden["base"] else None
+        if asked.june and not base:
+            self._streams += streams(asked, made)
         name = path.partition("/")[2]
         write_json(self._out / "goldens" / f"forward_{name}.json", made)
         write_tensors(self._out / "goldens" / f"forward_{name}.safetensors", arrays)
