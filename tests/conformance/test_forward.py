@@ -7,6 +7,7 @@ the last), its loss is met in parity, and in default each picture counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -130,3 +131,17 @@ def test_with_marks_june_sees_the_last_picture_only(name: str, case_name: str) -
     untouched = original.model.embed(torch.tensor([[original.marks.patch]]), None)[0, 0]
     assert torch.equal(seen[0, patches[0]], untouched)
     assert not torch.equal(seen[0, patches[-1]], untouched)
+
+
+NEWEST = [pair for pair in CASES if forward(pair[0])["commit"] == "c121f04" and case_of(*pair)["images"]]
+
+
+@pytest.mark.parametrize(("name", "case_name"), NEWEST)
+def test_newest_cuts_what_is_longer_than_in_training(name: str, case_name: str) -> None:
+    """Off the end, where the question stands; in default a prompt may be as long as the model's context."""
+    case, original = case_of(name, case_name), original_of(name)
+    shown = pictures(case["images"])
+    whole = replace(original, longest=None).embeddings(case["input_ids"], shown)
+    half = whole.shape[1] // 2
+    assert torch.equal(replace(original, longest=half).embeddings(case["input_ids"], shown), whole[:, :half])
+    assert torch.equal(default_embeddings(original, case["input_ids"], case["images"]), whole)
