@@ -180,13 +180,13 @@ class _Mover:
 
 def _names(device: str, devices: str | None) -> list[str]:
     """The devices that are asked for, in order, each checked to be there."""
+    if devices is not None and device != "auto":
+        raise DeviceError("--device and --devices are both given.", "Give one of them.")
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if devices == "auto" or (devices is None and device == "auto"):
         return gpus or ["mps" if torch.backends.mps.is_available() else "cpu"]
     if devices is None:
         return [_checked(device)]
-    if device != "auto":
-        raise DeviceError("--device and --devices are both given.", "Give one of them.")
     names = [name.strip() for name in devices.split(",")]
     return [_checked(f"cuda:{name}" if name.isdecimal() else name) for name in names]
 

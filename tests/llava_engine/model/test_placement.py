@@ -160,6 +160,7 @@ def test_what_does_not_fit_comes_with_what_would() -> None:
     "options",
     [
         {"devices": "cpu", "device": "cpu"},
+        {"devices": "auto", "device": "cpu"},
         {"devices": "abacus"},
         {"devices": "77"},
         {"max_memory": "lots"},
