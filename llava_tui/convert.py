@@ -100,7 +100,8 @@ def convert(
 
 
 def _report(written: Converted) -> None:
-    _say(*written.notes, f"{written.tensors} tensors, {written.bytes / 1e9:,.2f} GB, in:")
+    size = f"{written.bytes / 1e9:,.2f} GB" if written.bytes >= 1e8 else f"{written.bytes / 1e6:,.1f} MB"
+    _say(*written.notes, f"{written.tensors} tensors, {size}, in:")
     typer.echo(_clean(written.folder))
 
 

@@ -20,6 +20,7 @@ from llava_engine.checkpoints.adapter_config import FILE, AdapterConfig, read_ad
 from llava_engine.checkpoints.base_check import HEAD, by, check_base, embeddings_of
 from llava_engine.checkpoints.files import StoredTensor, TensorFiles, TensorSource, read_json
 from llava_engine.checkpoints.folding import LowRank, grown, with_rows
+from llava_engine.checkpoints.hub_cache import find_in_cache
 from llava_engine.checkpoints.original_config import is_original
 from llava_engine.checkpoints.projector_file import config_of_file, shapes_in
 from llava_engine.checkpoints.sniff import Form
@@ -86,7 +87,7 @@ def config_over(path: Path, base: Path) -> dict[str, Any]:
 
 
 def find_base(folder: Path, raw: Mapping[str, Any], given: Path | None) -> Path:
-    """The folder of the base model: given, or where the adapter's own files say.
+    """The folder of the base model: given, or where the adapter's own files say, or in the hub's cache.
 
     Raises:
         ModelError: it is not on this machine.
@@ -97,6 +98,8 @@ def find_base(folder: Path, raw: Mapping[str, Any], given: Path | None) -> Path:
     for place in [given] if given is not None else _places(str(named or ""), folder):
         if (place / "config.json").is_file():
             return place
+    if given is None and (cached := find_in_cache(str(named or ""))) is not None:
+        return cached
     if given is not None:
         raise ModelError(f"The base {given} is no model folder: it has no config.json.", "Give another: --base FOLDER.")
     what = "a projector" if form(folder) == "projector" else "an adapter"

@@ -111,7 +111,10 @@ def convert(
                         on_progress(LoadProgress("writing", done, total))
             writer.finish()
         _write_files(layout, room)
-    return Converted(out, kind, len(layout.tensors), total, (*checkpoint.found.notes, *layout.notes))
+    notes = [*checkpoint.found.notes, *layout.notes]
+    if dtype is None and checkpoint.found.form == "adapter" and kind != "projector":
+        notes.append("What the adapter changed is float32 now; --dtype float16 halves it.")
+    return Converted(out, kind, len(layout.tensors), total, tuple(notes))
 
 
 def _layout(checkpoint: Checkpoint, to: Target, dtype: torch.dtype | None) -> tuple[str, Layout]:

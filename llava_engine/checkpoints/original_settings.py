@@ -5,8 +5,9 @@ A checkpoint that had such a file keeps its keys. Knows no tensors.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from llava_engine.checkpoints import sniff
@@ -20,14 +21,19 @@ _TOWERS = {
     VisionConfig(image_size=336): "openai/clip-vit-large-patch14-336",
 }
 _TOWER = "vision_tower"
+_FILES = (".json", ".model", ".safetensors", ".bin")  # names that other files of the folder have
 
 
 def tower_name(checkpoint: Checkpoint) -> str:
-    """What `mm_vision_tower` says: the name that it had, that of the tower of this size, or a folder's."""
-    named = str(checkpoint.written.config.get("mm_vision_tower") or "")
-    if not named:
-        return _TOWERS.get(checkpoint.config.vision, _TOWER)
-    return Path(named).name if Path(named).is_absolute() or ".." in Path(named).parts else named.strip("/")
+    """What `mm_vision_tower` says: the name that it had, that of the tower of this size, or a folder's.
+
+    Its last part becomes a folder's name, so it is one that can do no harm.
+    """
+    named = str(checkpoint.written.config.get("mm_vision_tower") or _TOWERS.get(checkpoint.config.vision, _TOWER))
+    parts = PurePosixPath(named).parts
+    if not parts or not re.fullmatch(r"\w[\w.-]{0,100}", parts[-1]) or parts[-1].endswith(_FILES):
+        return _TOWER
+    return parts[-1] if PurePosixPath(named).is_absolute() or ".." in parts else str(PurePosixPath(*parts))
 
 
 def original_settings(checkpoint: Checkpoint, config: LlavaConfig, tower: str, dtype: str) -> dict[str, Any]:

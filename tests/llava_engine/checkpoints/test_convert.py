@@ -282,6 +282,19 @@ def test_a_tower_that_is_nowhere_else_comes_along(room: Path) -> None:
     assert torch.equal(again.tensors.read(name), open_checkpoint(folder, towers={"": room / "away"}).tensors.read(name))
 
 
+@pytest.mark.parametrize(
+    "named", ["x/..", "../../evil", "/etc/passwd", "a/config.json", ".", "a\\..\\b", "vision/tower"]
+)
+def test_a_towers_name_leads_nowhere_else(room: Path, named: str) -> None:
+    folder = original(room, "1.5")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "mm_vision_tower": named}))
+    convert(folder, "original", room / "deep" / "x", towers={"": room / "eyes"})
+    made = {each.relative_to(room / "deep") for each in (room / "deep").rglob("preprocessor_config.json")}
+    assert len(made) == 1 and all(each.parts[0] == "x" and len(each.parts) == 3 for each in made)
+    assert open_checkpoint(room / "deep" / "x").found.tower == "in the checkpoint"
+
+
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
