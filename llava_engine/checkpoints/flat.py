@@ -11,9 +11,9 @@ import json
 import zipfile
 from collections import deque
 from collections.abc import Mapping
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -36,14 +36,14 @@ class FlatReader:
     def __init__(self, files: TensorFiles, lasting: int = 0) -> None:
         self.files = files
         self._memory: deque[Tensor] = deque(maxlen=lasting)
-        self._opened: dict[Path, BinaryIO] = {}
+        self._opened: dict[Path, FileIO] = {}
         self._places: dict[Path, Mapping[str, int]] = {}
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """The numbers of a flattened tensor from `start` to before `stop`, free to be changed.
 
         Raises:
-            ModelError: the file has become shorter.
+            ModelError: the file has become shorter, or can not be read.
         """
         stored = self.files.tensors[name]
         if stored.file not in self._places:
@@ -53,17 +53,23 @@ class FlatReader:
             return self.files.read(name).reshape(-1)[start:stop].clone()
         numbers = self._room((stop - start) * stored.dtype.itemsize).view(stored.dtype)
         if len(numbers):
-            if stored.file not in self._opened:
-                self._opened[stored.file] = stored.file.open("rb", buffering=0)
-            opened = self._opened[stored.file]
-            opened.seek(place + start * stored.dtype.itemsize)
-            left = memoryview(numbers.view(torch.uint8).numpy().data)
-            while len(left):
-                got = opened.readinto(left)  # type: ignore[attr-defined]
-                if not got:
-                    raise ModelError(f"{stored.file} ends too early.", "Download or copy it again.")
-                left = left[got:]
+            try:
+                self._fill(stored.file, place + start * stored.dtype.itemsize, numbers)
+            except OSError as error:
+                raise ModelError(f"{stored.file} can not be read: {error.strerror or error}.") from error
         return numbers
+
+    def _fill(self, file: Path, place: int, numbers: Tensor) -> None:
+        if file not in self._opened:
+            self._opened[file] = file.open("rb", buffering=0)
+        opened = self._opened[file]
+        opened.seek(place)
+        left = memoryview(numbers.view(torch.uint8).numpy().data)
+        while len(left):
+            got = opened.readinto(left)
+            if not got:
+                raise ModelError(f"{file} ends too early.", "Download or copy it again.")
+            left = left[got:]
 
     def _room(self, size: int) -> Tensor:
         """Memory for so many bytes."""
