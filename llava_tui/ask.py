@@ -16,6 +16,7 @@ import typer
 
 from llava_engine.contract import EngineLike, Reply, Sampling
 from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.plain_text import strip_control
 from llava_engine.errors import ConversationError
 from llava_tui import collector, options
 from llava_tui.known_folders import remember_model
@@ -118,7 +119,7 @@ def stats_line(engine: EngineLike, reply: Reply) -> str:
     return (
         f"{reply.completion_tokens} tokens at {reply.tokens_per_second:.1f}/s, the first after "
         f"{reply.time_to_first_token_s:.2f} s · prompt {reply.prompt_tokens} tokens ({pictures} of pictures, "
-        f"{reply.cached_tokens} cached) · {card.name}, {card.device}, {card.dtype}, {card.kernel}"
+        f"{reply.cached_tokens} cached) · {strip_control(card.name)}, {card.device}, {card.dtype}, {card.kernel}"
     )
 
 

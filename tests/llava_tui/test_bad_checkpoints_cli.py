@@ -117,3 +117,22 @@ def test_an_old_pickle_says_no_more_than_its_error(room: Path) -> None:
 
 def options(room: Path, **folders: str) -> list[str]:
     return [word for name, folder in folders.items() for word in (f"--{name}", str(room / folder))]
+
+
+def test_names_that_command_a_terminal_are_shown_without(llava: Llava, room: Path) -> None:
+    evil = (room / "hf").rename(room / "\x1b]0;owned\x07\x1b[2Jevil\u202e")
+    target = room / "\x1b[31mtarget"
+    for words in (
+        ["ask", "Who are you?", "--model", str(evil), "--max-new-tokens", "2", "--stats"],
+        ["ask", "Who are you?", "--model", str(evil), "--max-new-tokens", "2", "--json"],
+        ["models", "list"],
+        ["models", "show", str(evil)],
+        ["convert", str(evil), "--to", "original", "--out", str(target)],
+        ["convert", str(evil), "--to", "original", "--out", str(target)],  # it is there now
+        ["delta", "make", *options(room, base="base", target="newest", delta="\x1b[31mdelta")],
+        ["models", "show", str(evil / "config.json")],
+        ["models", "show", str(evil) + "nowhere"],
+    ):
+        done = llava(*words)
+        assert done.code in (0, 1)
+        assert all(line.isprintable() for line in (done.out + done.err).replace("\t", " ").splitlines()), words

@@ -73,7 +73,7 @@ def test_every_form_works_as_long_as_it_is_whole(whole_room: Path, forms: tuple[
             try_out(whole_room / folder)
 
 
-@pytest.mark.parametrize("examples", numbers(200, 10_000))
+@pytest.mark.parametrize("examples", numbers(400, 10_000))
 def test_a_broken_checkpoint_works_or_is_refused(room: Path, forms: tuple[str, ...], examples: int) -> None:
     def test(data: st.DataObject) -> None:
         with mutant(data, room, *forms) as folder:
@@ -82,7 +82,7 @@ def test_a_broken_checkpoint_works_or_is_refused(room: Path, forms: tuple[str, .
     breaking(examples, test)
 
 
-@pytest.mark.parametrize("examples", numbers(50, 3000))
+@pytest.mark.parametrize("examples", numbers(100, 3000))
 def test_what_a_broken_checkpoint_converts_to_works(room: Path, forms: tuple[str, ...], examples: int) -> None:
     target = room / "target"
 
@@ -96,7 +96,7 @@ def test_what_a_broken_checkpoint_converts_to_works(room: Path, forms: tuple[str
     breaking(examples, test)
 
 
-@pytest.mark.parametrize("examples", numbers(50, 3000))
+@pytest.mark.parametrize("examples", numbers(100, 3000))
 def test_a_broken_delta_is_applied_whole_or_not_at_all(room: Path, examples: int) -> None:
     delta.make(room / "base", room / "newest", room / "delta")
     target = room / "sum"
