@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from llava_engine.contract import Reply, Sampling
 from llava_engine.conversation.messages import Conversation, Message
 from llava_engine.errors import ConversationError, ModelError
 from llava_engine.parity.engine import ParityEngine
+from llava_tui import cli
 from tests.conformance.fixtures import FIXTURES, needs_fixtures
 from tests.conformance.originals import case_of, forward, forward_cases, original_of, pictures, sure
 from tests.conformance.test_conversation import conversation_of
@@ -19,6 +22,7 @@ pytestmark = needs_fixtures
 OPEN = [pair for pair in forward_cases() if case_of(*pair)["turns"][-1][1] is None]
 ALONE = [pair for pair in OPEN if len(case_of(*pair)["turns"]) == 2 and len(case_of(*pair)["images"]) == 1]
 
+NAMES = sorted({name for name, case in ALONE if len(case_of(name, case)["turns"][0][1]) > len("<image>")})
 WHOLE = next((name for name, _ in OPEN if not forward(name).get("base")), "")
 
 
@@ -82,3 +86,29 @@ def test_only_the_originals_own_checkpoints_have_an_original() -> None:
     with pytest.raises(ModelError, match="original"):
         ParityEngine.load(EMBEDDED)
     assert ParityEngine.load(FIXTURES / forward(WHOLE)["checkpoint"]).card.device == "cpu"
+
+
+@pytest.mark.parametrize(("name", "case_name"), [next(pair for pair in ALONE if pair[0] == name) for name in NAMES])
+def test_the_command_line_has_the_switch(
+    name: str, case_name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    golden, case = forward(name), case_of(name, case_name)
+    said = case.get("turns_with_tag", case["turns"])[0][1].replace("<image>", "").strip("\n")
+    picture = str(FIXTURES / "images" / case["images"][0])
+    model = ["--model", str(FIXTURES / golden["checkpoint"])]
+    base = ["--base", str(FIXTURES / golden["base"])] if golden.get("base") else []
+    most = ["--max-new-tokens", str(len(case["greedy_ids"]))]
+    monkeypatch.setenv("LLAVA_HOME", str(tmp_path))
+
+    def llava(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["llava", "ask", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return int(end.value.code or 0), capfd.readouterr().out
+
+    code, answer = llava("--parity", *model, *base, *most, "-i", picture, "-q", said)
+    assert code == 0
+    if sure(case) == len(case["greedy_ids"]):
+        assert answer == f"{case['generate_text']}\n"
+    code, answer = llava("--parity", *model, *base, "--template", "v1", "-i", picture, "-q", said)
+    assert (code, answer) == (2, "")
