@@ -141,8 +141,8 @@ def test_the_conformance_models_stay_near(quantize: str) -> None:
     opened = list(openable())
     assert opened
     for checkpoint in opened:
-        # Half as much again, for sets whose weights were never fitted: rounding errs most where nothing is redundant.
-        assert 0 < distance(checkpoint, quantize) < 1.5 * BOUNDS[quantize], checkpoint.folder
+        # Twice, as for a random model: a set's weights need not be fitted, and rounding errs most where none is spare.
+        assert 0 < distance(checkpoint, quantize) < 2 * BOUNDS[quantize], checkpoint.folder
 
 
 def openable() -> Iterator[Checkpoint]:
