@@ -160,6 +160,7 @@ def test_importing_stays_light(code: str, absent: tuple[str, ...]) -> None:
         "doctor --help",
         "models --help",
         "models get --help",
+        "convert --help",
         "delta --help",
         "delta apply --help",
         "train --help",
