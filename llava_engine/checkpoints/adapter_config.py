@@ -18,6 +18,8 @@ from llava_engine.errors import ModelError
 FILE = "adapter_config.json"
 
 _T = TypeVar("_T")
+_OWN = "Take the adapter's own file."
+_MERGE = "Fold it into its base with the library that trained it, and open the result."
 
 # Settings under which a base's weights become something else than W + scale · B·A, or that we have no use for.
 _UNSUPPORTED = {
@@ -110,13 +112,13 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
 
 def _rank(folder: Path, key: str, value: Any) -> int:
     if type(value) is not int or not 0 < value <= 1_000_000:
-        raise ModelError(f"{folder}: {FILE}: {key} is {value!r}, not a rank of 1 or more.", "Take the adapter's own.")
+        raise ModelError(f"{folder}: {FILE}: {key} is {value!r}, not a rank of 1 or more.", _OWN)
     return value
 
 
 def _alpha(folder: Path, key: str, value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e12:
-        raise ModelError(f"{folder}: {FILE}: {key} is {value!r}, not a number.", "Take the adapter's own.")
+        raise ModelError(f"{folder}: {FILE}: {key} is {value!r}, not a number.", _OWN)
     return float(value)
 
 
@@ -124,7 +126,7 @@ def _patterns(folder: Path, raw: Mapping[str, Any], key: str) -> list[tuple[str,
     """Patterns and values; what could keep a regular expression busy for hours is refused."""
     table = raw.get(key) or {}
     if not isinstance(table, Mapping):
-        raise ModelError(f"{folder}: {FILE}: {key} is {table!r}, not an object.", "Take the adapter's own.")
+        raise ModelError(f"{folder}: {FILE}: {key} is {table!r}, not an object.", _OWN)
     for pattern in table:
         repeats, ways = len(re.findall(r"[*+{?]", pattern)), pattern.count("|")
         try:
@@ -149,6 +151,6 @@ def _rows(folder: Path, value: Any) -> dict[str, tuple[int, ...]]:
         if not isinstance(ids, list) or not all(type(row) is int and row >= 0 for row in ids):
             raise ModelError(
                 f"{folder}: {FILE}: trainable_token_indices is {value!r}, not a list of token ids.",
-                "Take the adapter's own.",
+                _OWN,
             )
     return {re.escape(key): tuple(ids) for key, ids in table.items()}
