@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -10,8 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
+from tests.llava_engine.originals import JUNE, LLAMA, NEWEST, ROWS, WIDTH, language, projector, write, write_tower
+from tests.llava_engine.test_engine_mpt import CONFIG as MPT
+from tests.llava_engine.test_engine_mpt import MARKS as MPT_MARKS
+from tests.llava_engine.test_engine_mpt import tensors as mpt_tensors
+from tests.llava_engine.tiny import TINY, complete
 from tests.source import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,7 +26,7 @@ SHELL_LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTAL
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 # What can not be run in a test: full screens, downloads, hours of training, changes to the person's own shell.
-NOT_HERE = re.compile(r"^pip |llava chat|://|--model|llava (train|eval) (?!--help)|--install-completion")
+NOT_HERE = re.compile(r"^pip |llava chat|://|llava (train|eval) (?!--help)|llava models get|--install-completion")
 RUNNABLE = [line for line in SHELL_LINES if "llava" in line and not NOT_HERE.search(line)]
 
 
@@ -33,13 +40,52 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def stand_in(folder: Path) -> None:
+    """A tiny random model in the form of the one that the README names there."""
+    if not (folder.parent / "eyes").exists():
+        write_tower(folder.parent / "eyes")
+    base = language(ROWS)
+    whole = {**base, **projector(2)}
+    v0 = ("[PAD]", "<im_patch>", "<im_start>", "<im_end>")
+    match folder.name:
+        case "llava-v1.5-7b":
+            write(folder, {**NEWEST, "vocab_size": ROWS}, whole)
+        case "llava-1.5-7b-hf":
+            complete(TINY, folder)
+        case "LLaVA-Lightning-MPT-7B-preview":
+            write(folder, MPT, mpt_tensors(), added=MPT_MARKS)
+        case "llama-13b" | "vicuna-7b-v1.5":
+            write(folder, {"model_type": "llama", **LLAMA, "vocab_size": ROWS}, base)
+        case "LLaVA-13b-delta-v0":
+            tuned = {**language(ROWS + len(v0), seed=7), **projector(1)}
+            delta = {name: 0.01 * tensor for name, tensor in tuned.items()}
+            config = {**JUNE, "mm_use_im_start_end": True, "vocab_size": ROWS + len(v0)}
+            write(folder, config, delta, added=v0)
+        case "llava-v1.5-7b-lora":
+            write(folder, {**NEWEST, "vocab_size": ROWS}, {}, names=False)
+            settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"]}
+            (folder / "adapter_config.json").write_text(json.dumps(settings))
+            at = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+            torch.save(
+                {f"{at}A.weight": torch.ones(2, WIDTH), f"{at}B.weight": torch.ones(WIDTH, 2)},
+                folder / "adapter_model.bin",
+            )
+            rest = {f"base_model.model.{name}": tensor for name, tensor in projector(2).items()}
+            torch.save(rest, folder / "non_lora_trainables.bin")
+        case name:
+            raise AssertionError(f"the README names {name}, and no stand-in is like it")
+
+
 @pytest.mark.parametrize("line", RUNNABLE)
 def test_the_shell_lines_work(line: str, folder: Path) -> None:
     here = Path(sys.executable).parent
+    for name in re.findall(r"(?<!--out )(?<!--target )~/([\w.-]+)", line):
+        stand_in(folder / name)
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {line}"],
         cwd=folder,
-        env=os.environ | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "LLAVA_HOME": str(folder / "home")},
+        env=os.environ
+        | {"PATH": f"{here}{os.pathsep}{os.environ['PATH']}", "LLAVA_HOME": str(folder / "home"), "HOME": str(folder)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -59,7 +105,9 @@ def test_the_python_works(code: str, folder: Path) -> None:
 @pytest.mark.parametrize("line", [line for line in SHELL_LINES if line.startswith("llava")])
 def test_every_option_that_is_shown_exists(line: str) -> None:
     words = shlex.split(line, comments=True)
-    command = [word for word in words[1:] if not word.startswith("-")][: 2 if words[1] in {"train", "eval"} else 1]
+    command = [word for word in words[1:] if not word.startswith("-")][
+        : 2 if words[1] in {"train", "eval", "models", "delta"} else 1
+    ]
     code = f"import sys; sys.argv = ['llava', *{command!r}, '--help']\nfrom llava_tui.cli import main\nmain()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
