@@ -34,7 +34,7 @@ def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
     if family not in ("llava", "llava_next") or "text_config" not in raw or "vision_config" not in raw:
         raise ModelError(
             f"config.json describes {family or 'nothing'!r}, not a LLaVA model in the Hugging Face layout.",
-            "Known there: llava (1.5) and llava_next (NeXT).",
+            OTHER_MODEL,
         )
     strategy = raw.get("vision_feature_select_strategy", "default")
     layer = raw.get("vision_feature_layer", -2)
@@ -161,8 +161,8 @@ def language_config(raw: Mapping[str, Any]) -> LanguageConfig:
     family = raw.get("model_type", "llama")
     if family not in LLAMA_LIKE:
         raise ModelError(
-            f"config.json: language models of type {family!r} are not supported.",
-            f"Known: {', '.join(LLAMA_LIKE)}, mpt.",
+            f"config.json: language models of type {family!r} are not supported; known: {', '.join(LLAMA_LIKE)}, mpt.",
+            OTHER_MODEL,
         )
     _expect(raw, "hidden_act", "silu")
     for bias in ("attention_bias", "mlp_bias"):

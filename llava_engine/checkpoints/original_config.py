@@ -53,9 +53,7 @@ def from_original(raw: Mapping[str, Any], vision: VisionConfig) -> LlavaConfig:
     """
     kind = raw.get("mm_projector_type", "linear")
     if kind not in ("linear", "mlp2x_gelu"):
-        raise ModelError(
-            f"config.json: mm_projector_type is {kind!r}, which is not supported.", "Known: linear, mlp2x_gelu."
-        )
+        raise ModelError(f"config.json: mm_projector_type is {kind!r}; known: linear, mlp2x_gelu.", OTHER_MODEL)
     select = raw.get("mm_vision_select_feature", "patch")
     if select not in ("patch", "cls_patch"):
         raise ModelError(
