@@ -16,7 +16,7 @@ from llava_tui import options
 from llava_tui.byte_progress import byte_progress
 
 if TYPE_CHECKING:
-    from llava_engine.checkpoints.convert import Converted
+    from llava_engine.checkpoints.convert.convert import Converted
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -76,7 +76,7 @@ def convert(
     Nothing is rounded unless --dtype says so; what an adapter changed is float32 then. Needs little memory.
     """
     from llava_engine.checkpoints.catalog import find
-    from llava_engine.checkpoints.convert import convert as converted
+    from llava_engine.checkpoints.convert.convert import convert as converted
 
     try:
         with byte_progress() as tell:

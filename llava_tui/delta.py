@@ -17,7 +17,7 @@ from llava_engine.errors import ModelError
 from llava_tui.byte_progress import byte_progress
 
 if TYPE_CHECKING:
-    from llava_engine.checkpoints.delta import Written
+    from llava_engine.checkpoints.delta.delta import Written
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -50,7 +50,7 @@ def apply(
     Reads .bin and safetensors, writes safetensors. Needs little memory, and as much disk as the delta. A base that is
     not the delta's is refused before anything is written.
     """
-    from llava_engine.checkpoints import delta as deltas
+    from llava_engine.checkpoints.delta import delta as deltas
 
     with _resumable(), byte_progress() as tell:
         written = deltas.apply(base, delta, target, resume=resume, force=force, on_progress=tell)
@@ -68,7 +68,7 @@ def make(
 
     Whoever has the base gets the model back with `llava delta apply`, bit for bit.
     """
-    from llava_engine.checkpoints import delta as deltas
+    from llava_engine.checkpoints.delta import delta as deltas
 
     with _resumable(), byte_progress() as tell:
         written = deltas.make(base, target, delta, resume=resume, on_progress=tell)
@@ -89,7 +89,7 @@ def verify(
     Compared with --target; without it with what the delta itself says, if `llava delta make` made it. Ends with 1 when
     they differ.
     """
-    from llava_engine.checkpoints import delta as deltas
+    from llava_engine.checkpoints.delta import delta as deltas
 
     with byte_progress() as tell:
         verified = deltas.verify(base, delta, target, force=force, on_progress=tell)

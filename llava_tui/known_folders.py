@@ -53,7 +53,7 @@ def forget_folder(folder: Path, state: Path) -> bool:
 
 def remember_model(card: ModelCard) -> None:
     """Note that a model was opened, if it is in a folder of the user's own."""
-    from llava_engine.checkpoints.hub_cache import cache_folder, id_of_snapshot
+    from llava_engine.checkpoints.hub.cache import cache_folder, id_of_snapshot
     from llava_tui.paths import user_paths
 
     if not card.embedded and id_of_snapshot(card.folder, cache_folder()) is None:

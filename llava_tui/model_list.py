@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from llava_engine.checkpoints.catalog import EMBEDDED, EMBEDDED_NAME, holds_llava
-from llava_engine.checkpoints.hub_cache import cache_folder, cached_models, find_in_cache
+from llava_engine.checkpoints.hub.cache import cache_folder, cached_models, find_in_cache
 from llava_engine.checkpoints.released import RELEASED, Released
 from llava_tui.known_folders import known_folders
 from llava_tui.model_report import files_in, gigabytes

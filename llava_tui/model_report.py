@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llava_engine.plan import Plan
-from llava_tui.plan_lines import gibibytes, plan_lines
+from llava_engine.plan import Plan, gibibytes
+from llava_tui.plan_lines import plan_lines
 
 if TYPE_CHECKING:
     import torch

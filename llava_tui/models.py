@@ -21,7 +21,7 @@ from llava_engine.errors import LlavaError, ModelError
 from llava_tui import options
 
 if TYPE_CHECKING:
-    from llava_engine.checkpoints.hub import FetchProgress
+    from llava_engine.checkpoints.hub.fetching import FetchProgress
     from llava_engine.plan import Plan
 
 app = typer.Typer(
@@ -142,8 +142,8 @@ def get(
     Only weights, configs and tokenizer files are fetched, never code; each is checked against the hub's checksum.
     """
     from llava_engine.checkpoints.catalog import named_tower
-    from llava_engine.checkpoints.hub import Hub
-    from llava_engine.checkpoints.hub_cache import find_in_cache, is_id
+    from llava_engine.checkpoints.hub.cache import find_in_cache, is_id
+    from llava_engine.checkpoints.hub.fetching import Hub
     from llava_engine.checkpoints.released import RELEASED
     from llava_tui.model_report import gigabytes
 
@@ -184,7 +184,7 @@ def remove(
 
     A folder of your own is only forgotten, never deleted.
     """
-    from llava_engine.checkpoints.hub_cache import cache_folder, is_id, remove_from_cache, stored_bytes
+    from llava_engine.checkpoints.hub.cache import cache_folder, is_id, remove_from_cache, stored_bytes
     from llava_tui.known_folders import forget_folder
     from llava_tui.model_report import gigabytes
     from llava_tui.paths import user_paths

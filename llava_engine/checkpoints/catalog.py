@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llava_engine.checkpoints.hub_cache import cache_folder, find_in_cache, id_of_snapshot, is_id
+from llava_engine.checkpoints.hub.cache import cache_folder, find_in_cache, id_of_snapshot, is_id
 from llava_engine.checkpoints.json_file import read_bytes, read_json
 from llava_engine.checkpoints.original_config import is_original
 from llava_engine.errors import ModelError

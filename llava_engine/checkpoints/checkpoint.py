@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llava_engine.checkpoints import adapters, keys, sniff
+from llava_engine.checkpoints import keys, sniff
+from llava_engine.checkpoints.adapters import adapters
 from llava_engine.checkpoints.files import TensorFiles, TensorSource, read_json
 from llava_engine.checkpoints.hf_config import OWN_CONFIG, from_hf
 from llava_engine.checkpoints.original_config import PLACEHOLDER, aspect_ratio, from_original

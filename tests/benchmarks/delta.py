@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.shards import PlannedTensor, ShardWriter, divide
+from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
 
 WIDTH, INNER, ROWS = 5120, 13824, 32000
 COPY = """

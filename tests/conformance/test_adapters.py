@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from llava_engine.checkpoints import adapters, keys
+from llava_engine.checkpoints import keys
+from llava_engine.checkpoints.adapters import adapters
 from llava_engine.checkpoints.checkpoint import open_checkpoint
-from llava_engine.checkpoints.convert import convert
+from llava_engine.checkpoints.convert.convert import convert
 from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.original_config import is_original
 from llava_engine.errors import ModelError

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from llava_engine.checkpoints.convert import convert
+from llava_engine.checkpoints.convert.convert import convert
 from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.errors import ModelError

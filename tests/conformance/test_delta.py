@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from llava_engine.checkpoints import delta
+from llava_engine.checkpoints.delta import delta
 from llava_engine.checkpoints.files import TensorFiles
 from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures
 

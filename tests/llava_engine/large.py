@@ -13,7 +13,7 @@ import torch
 
 from llava_engine.checkpoints import keys
 from llava_engine.checkpoints.hf_config import to_hf
-from llava_engine.checkpoints.shards import PlannedTensor, ShardWriter, divide
+from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
 from llava_engine.model.config import LanguageConfig, LlavaConfig
 from llava_engine.model.skeleton import skeleton
 from tests.llava_engine.tiny import TINY

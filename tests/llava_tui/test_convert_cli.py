@@ -109,7 +109,7 @@ def test_ctrl_c_leaves_nothing_under_the_name_and_says_how_to_go_on(room: Path) 
     """A run of its own: the embedded model, in files so small that there is time to stop it."""
     code = (
         "import sys, signal, os\n"
-        "from llava_engine.checkpoints.shards import ShardWriter\n"
+        "from llava_engine.checkpoints.writing.shards import ShardWriter\n"
         "write = ShardWriter.write\n"
         "def slow(self, name, tensor):\n"
         "    write(self, name, tensor)\n"

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llava_engine.checkpoints.base_check import fingerprint
+from llava_engine.checkpoints.adapters.base_check import fingerprint
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.load import match

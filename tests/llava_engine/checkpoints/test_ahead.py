@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llava_engine.checkpoints.ahead import ahead
+from llava_engine.checkpoints.writing.ahead import ahead
 
 
 def test_the_items_come_in_their_order_and_all_of_them() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llava_engine.checkpoints import delta
+from llava_engine.checkpoints.delta import delta
 from llava_engine.errors import ModelError
 from tests.llava_engine import originals
 from tests.llava_engine.checkpoints.rooms import change, edit_header, refusal, replace, try_out

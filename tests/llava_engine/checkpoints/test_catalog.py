@@ -9,7 +9,7 @@ import pytest
 
 from llava_engine.checkpoints.catalog import EMBEDDED, find, name_of
 from llava_engine.checkpoints.checkpoint import open_checkpoint
-from llava_engine.checkpoints.hub_cache import is_id
+from llava_engine.checkpoints.hub.cache import is_id
 from llava_engine.checkpoints.released import RELEASED
 from llava_engine.errors import ModelError
 from tests.llava_engine.originals import write_tower

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from llava_engine.checkpoints.convert import Target, convert
+from llava_engine.checkpoints.convert.convert import Target, convert
 from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.contract import LoadProgress

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llava_engine.checkpoints import delta, drafts
+from llava_engine.checkpoints.delta import delta
 from llava_engine.checkpoints.files import TensorFiles
+from llava_engine.checkpoints.writing import drafts
 from llava_engine.errors import ModelError, StorageError
 from tests.llava_engine.originals import JUNE, LAYERS, LLAMA, WIDTH, language, projector, write
 
@@ -174,7 +175,7 @@ def test_any_two_bit_patterns_come_back(
 def test_numbers_past_the_first_piece_are_corrected_too(
     tmp_path: Path, base: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llava_engine.checkpoints.delta_sums.PIECE_BYTES", 512)
+    monkeypatch.setattr("llava_engine.checkpoints.delta.sums.PIECE_BYTES", 512)
     delta.make(base, target, tmp_path / "made", shard_bytes=9000)
     slow = _after(0, lambda _: time.sleep(0.0005))  # so that what works ahead is as far ahead as it may be
     delta.apply(base, tmp_path / "made", tmp_path / "again", shard_bytes=9000, on_progress=slow)
@@ -393,7 +394,7 @@ def test_a_record_that_does_not_fit_is_an_error_of_ours(tmp_path: Path, base: Pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from llava_engine.checkpoints import delta
+from llava_engine.checkpoints.delta import delta
 def tell(at):
     if at.done > at.total * 0.6:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -490,7 +491,7 @@ def test_verify_without_anything_to_compare_with_says_so(base: Path, change: Pat
 PEAK = """
 import resource, sys
 from pathlib import Path
-from llava_engine.checkpoints import delta
+from llava_engine.checkpoints.delta import delta
 import torch, safetensors
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before = peak()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llava_engine.checkpoints import drafts
-from llava_engine.checkpoints.drafts import check_space, draft_folder, stamps, unfinished
+from llava_engine.checkpoints.writing import drafts
+from llava_engine.checkpoints.writing.drafts import check_space, draft_folder, stamps, unfinished
 from llava_engine.errors import StorageError
 
 

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from llava_engine.checkpoints.delta.flat import FlatReader
 from llava_engine.checkpoints.files import TensorFiles
-from llava_engine.checkpoints.flat import FlatReader
 from llava_engine.errors import ModelError
 
 

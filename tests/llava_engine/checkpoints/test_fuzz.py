@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llava_engine.checkpoints import delta
-from llava_engine.checkpoints.convert import convert
+from llava_engine.checkpoints.convert.convert import convert
+from llava_engine.checkpoints.delta import delta
 from llava_engine.errors import LlavaError
 from tests.llava_engine.checkpoints.mutants import broken
 from tests.llava_engine.checkpoints.rooms import little_memory, try_out

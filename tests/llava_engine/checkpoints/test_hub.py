@@ -17,8 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llava_engine.checkpoints.hub import FetchProgress, Hub
-from llava_engine.checkpoints.hub_cache import (
+from llava_engine.checkpoints.hub.cache import (
     cache_folder,
     cached_models,
     find_in_cache,
@@ -27,8 +26,9 @@ from llava_engine.checkpoints.hub_cache import (
     remove_from_cache,
     stored_bytes,
 )
-from llava_engine.checkpoints.hub_listing import chosen, read_listing
-from llava_engine.checkpoints.hub_server import HubServer
+from llava_engine.checkpoints.hub.fetching import FetchProgress, Hub
+from llava_engine.checkpoints.hub.listing import chosen, read_listing
+from llava_engine.checkpoints.hub.server import HubServer
 from llava_engine.errors import LlavaError, ModelError, StorageError
 from tests.fakes.fake_hub import COMMIT, FakeHub, another_range, cut_after, git_sha1, hang, instead, status, whole
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from llava_engine.checkpoints.shards import PlannedTensor, ShardWriter, divide
+from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
 from llava_engine.errors import ModelError
 
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool]

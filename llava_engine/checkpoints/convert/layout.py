@@ -18,7 +18,7 @@ from torch import Tensor
 from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.files import TensorSource
 from llava_engine.checkpoints.load import match
-from llava_engine.checkpoints.shards import PlannedTensor
+from llava_engine.checkpoints.writing.shards import PlannedTensor
 from llava_engine.model.skeleton import skeleton
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from llava_engine.checkpoints.hub_cache import COMMIT, is_inside
+from llava_engine.checkpoints.hub.cache import COMMIT, is_inside
 from llava_engine.errors import ModelError
 
 COMPANIONS = frozenset(

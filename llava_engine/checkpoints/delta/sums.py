@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.ahead import DEPTH
-from llava_engine.checkpoints.delta_base import check_base
-from llava_engine.checkpoints.delta_pairs import Pair, pairs
-from llava_engine.checkpoints.delta_record import Corrections, Record, read_record
+from llava_engine.checkpoints.delta.base import check_base
+from llava_engine.checkpoints.delta.flat import FlatReader
+from llava_engine.checkpoints.delta.pairs import Pair, pairs
+from llava_engine.checkpoints.delta.record import Corrections, Record, read_record
 from llava_engine.checkpoints.files import TensorFiles, read_json, weight_files
-from llava_engine.checkpoints.flat import FlatReader
-from llava_engine.checkpoints.shards import PlannedTensor
+from llava_engine.checkpoints.writing.ahead import DEPTH
+from llava_engine.checkpoints.writing.shards import PlannedTensor
 from llava_engine.errors import ModelError
 
 PIECE_BYTES = 2**22

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from llava_engine.checkpoints import keys
 from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.convert.layout import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
+from llava_engine.checkpoints.convert.original_settings import original_settings, tower_name, tower_settings
+from llava_engine.checkpoints.convert.original_tokenizer import picture_row, tokenizer_files
+from llava_engine.checkpoints.convert.picture_settings import picture_settings
 from llava_engine.checkpoints.files import TensorSource
-from llava_engine.checkpoints.layout import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
-from llava_engine.checkpoints.original_settings import original_settings, tower_name, tower_settings
-from llava_engine.checkpoints.original_tokenizer import picture_row, tokenizer_files
-from llava_engine.checkpoints.picture_settings import picture_settings
-from llava_engine.checkpoints.shards import PlannedTensor
+from llava_engine.checkpoints.writing.shards import PlannedTensor
 from llava_engine.model.config import LanguageConfig, LlavaConfig
 from llava_engine.pictures.processing import Preprocessing
 

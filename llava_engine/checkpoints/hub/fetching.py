@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
-from llava_engine.checkpoints.hub_cache import cache_folder, check_id, check_revision, repository_folder
-from llava_engine.checkpoints.hub_listing import RemoteFile, Repository, read_listing
-from llava_engine.checkpoints.hub_server import HubServer, PassingTrouble
+from llava_engine.checkpoints.hub.cache import cache_folder, check_id, check_revision, repository_folder
+from llava_engine.checkpoints.hub.listing import RemoteFile, Repository, read_listing
+from llava_engine.checkpoints.hub.server import HubServer, PassingTrouble
 from llava_engine.errors import ModelError, StorageError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from llava_engine.checkpoints.files import TensorFiles, read_json
 from llava_engine.checkpoints.own_files import check_own_file
-from llava_engine.checkpoints.shards import PlannedTensor, ShardWriter, divide
+from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
 from llava_engine.errors import ModelError
 
 NOTE = "delta.json"
@@ -36,7 +36,7 @@ class Record:
     """What came with a delta of ours.
 
     Attributes:
-        base: fingerprint by tensor (delta_base.py).
+        base: fingerprint by tensor (base.py).
         meant: the base in words.
         finished: SHA-256 of each finished tensor's bytes.
         exact: the corrections; None when no number needs one.

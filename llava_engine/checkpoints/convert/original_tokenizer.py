@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints.checkpoint import Checkpoint
-from llava_engine.checkpoints.layout import json_text
+from llava_engine.checkpoints.convert.layout import json_text
 from llava_engine.conversation.sentencepiece import tokenizer_spec
 from llava_engine.conversation.tokenizer import read_files
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from llava_engine.checkpoints import keys
 from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.convert.layout import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
+from llava_engine.checkpoints.convert.original_layout import as_original, projector, tower_folder
+from llava_engine.checkpoints.convert.original_settings import original_settings, tower_name
 from llava_engine.checkpoints.files import TensorSource
-from llava_engine.checkpoints.layout import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
-from llava_engine.checkpoints.original_layout import as_original, projector, tower_folder
-from llava_engine.checkpoints.original_settings import original_settings, tower_name
-from llava_engine.checkpoints.shards import PlannedTensor
+from llava_engine.checkpoints.writing.shards import PlannedTensor
 
 _EMBEDDINGS = ("language_model.model.embed_tokens.weight", "language_model.transformer.wte.weight")
 _MARKS = ("<im_start>", "<im_end>")

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.chat_template import chat_template
 from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.convert.chat_template import chat_template
+from llava_engine.checkpoints.convert.hf_tokenizer import HfTokenizer, hf_tokenizer
+from llava_engine.checkpoints.convert.layout import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
+from llava_engine.checkpoints.convert.picture_settings import picture_settings
 from llava_engine.checkpoints.files import TensorSource
 from llava_engine.checkpoints.hf_config import to_hf
-from llava_engine.checkpoints.hf_tokenizer import HfTokenizer, hf_tokenizer
-from llava_engine.checkpoints.layout import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
-from llava_engine.checkpoints.picture_settings import picture_settings
-from llava_engine.checkpoints.shards import PlannedTensor
+from llava_engine.checkpoints.writing.shards import PlannedTensor
 from llava_engine.conversation.tokenizer import read_files
 from llava_engine.model.config import LlavaConfig
 
