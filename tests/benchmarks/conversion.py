@@ -17,33 +17,14 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from tests.benchmarks.child_process import COPY, Took, run
+
 WIDTH = 4096
 RANK = 64
-COPY = """
-import os, shutil, sys
-from pathlib import Path
-source, target = map(Path, sys.argv[1:])
-target.mkdir()
-for file in source.iterdir():
-    shutil.copyfile(file, target / file.name)
-    with open(target / file.name, 'rb+') as written:
-        os.fsync(written.fileno())
-"""
-
-
-@dataclass(frozen=True)
-class Took:
-    """Wall seconds, CPU seconds, and the most memory of a process in MiB, files that it maps included."""
-
-    wall: float
-    cpu: float
-    peak: float
 
 
 def main() -> None:
@@ -78,24 +59,11 @@ def measure(folder: Path, size: int, rounds: int) -> None:
             now = run(command)
             if number >= 0:
                 took[name].append(now)
-            print(
-                f"  {name if number >= 0 else f'({name})':<10} {now.wall:6.2f} s  {size / now.wall / 1e6:6.0f} MB/s   "
-                f"CPU {now.cpu:5.2f} s   peak {now.peak:6.0f} MiB",
-                flush=True,
-            )
+            now.show(name if number >= 0 else f"({name})", size)
     wall = {name: statistics.median(one.wall for one in runs) for name, runs in took.items()}
     for name in list(commands)[1:]:
         peak = max(one.peak for one in took[name])
         print(f"{name}: {wall['copy'] / wall[name]:.2f} of the speed of copying, peak memory {peak:,.0f} MiB")
-
-
-def run(command: list[str]) -> Took:
-    begun = time.perf_counter()
-    process = os.posix_spawn(command[0], command, dict(os.environ))
-    _, status, usage = os.wait4(process, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return Took(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def write_model(folder: Path, layers: int) -> int:

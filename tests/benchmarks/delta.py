@@ -1,6 +1,6 @@
 """How fast `llava delta` is beside copying, and how much memory it takes.
 
-    python tests/benchmarks/delta.py [--layers 6] [--rounds 3] [--cold] [--folder DIR]
+    python -m tests.benchmarks.delta [--layers 6] [--rounds 3] [--cold] [--folder DIR]
 
 Writes a base (.bin, a file a layer), a model over it and their difference (safetensors), with the tensor shapes of a
 13B and fewer layers, into a temporary folder: 6 layers are 4.5 GB each, and five times that of free disk is needed.
@@ -20,10 +20,8 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -31,27 +29,9 @@ import torch
 from torch import Tensor
 
 from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
+from tests.benchmarks.child_process import COPY, Took, run
 
 WIDTH, INNER, ROWS = 5120, 13824, 32000
-COPY = """
-import os, shutil, sys
-from pathlib import Path
-source, target = map(Path, sys.argv[1:])
-target.mkdir()
-for file in source.iterdir():
-    shutil.copyfile(file, target / file.name)
-    with open(target / file.name, 'rb+') as written:
-        os.fsync(written.fileno())
-"""
-
-
-@dataclass(frozen=True)
-class Took:
-    """Wall seconds, CPU seconds and the most memory of a process, in MiB, files that it maps included."""
-
-    wall: float
-    cpu: float
-    peak: float
 
 
 def main() -> None:
@@ -91,7 +71,7 @@ def measure(folder: Path, size: int, rounds: int, cold: bool) -> None:
             took_now = run(command)
             if number >= 0:
                 took[name].append(took_now)
-            show(name if number >= 0 else f"({name})", took_now, size)
+            took_now.show(name if number >= 0 else f"({name})", size)
     wall = {name: statistics.median(one.wall for one in all_) for name, all_ in took.items()}
     print(f"wall time: apply is {wall['copy'] / wall['apply']:.2f} of the speed of copying the result")
     print(f"bytes read and written: {wall['copy'] / wall['apply'] * 3 / 2:.2f} of the speed of copying")
@@ -99,28 +79,10 @@ def measure(folder: Path, size: int, rounds: int, cold: bool) -> None:
 
     shutil.rmtree(out, ignore_errors=True)
     target, remade = folder / "target", folder / "remade"
-    show("make", run([*llava, "make", "--base", str(base), "--target", str(target), "--delta", str(remade)]), size)
-    show("verify", run([*llava, "verify", "--base", str(base), "--delta", str(remade)]), size)
+    run([*llava, "make", "--base", str(base), "--target", str(target), "--delta", str(remade)]).show("make", size)
+    run([*llava, "verify", "--base", str(base), "--delta", str(remade)]).show("verify", size)
     extra = sum(file.stat().st_size for file in remade.glob("exact*")) + (remade / "delta.json").stat().st_size
     print(f"of make's result, {extra / 1e6:,.1f} MB of {size / 1e6:,.0f} are for exactness")
-
-
-def run(command: list[str]) -> Took:
-    begun = time.perf_counter()
-    quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_DUP2, 1, 2)]
-    process = os.posix_spawn(command[0], command, {**os.environ, "OMP_NUM_THREADS": "1"}, file_actions=quiet)
-    _, status, usage = os.wait4(process, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return Took(time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
-
-
-def show(name: str, took: Took, size: int) -> None:
-    print(
-        f"  {name:<7} {took.wall:6.2f} s  {size / took.wall / 1e6:6.0f} MB/s of result   CPU {took.cpu:5.2f} s   "
-        f"peak {took.peak:6.0f} MiB",
-        flush=True,
-    )
 
 
 def forget(*folders: Path) -> None:
