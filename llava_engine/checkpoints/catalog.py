@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints.hub.cache import cache_folder, find_in_cache, id_of_snapshot, is_id
-from llava_engine.checkpoints.json_file import read_bytes, read_json
 from llava_engine.checkpoints.original_config import is_original
 from llava_engine.errors import ModelError
+from llava_engine.json_file import read_bytes, read_json
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 PROJECTOR_FORMS = (".bin", ".safetensors")  # a projector may be a file alone; open_checkpoint looks into it

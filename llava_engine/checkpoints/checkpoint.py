@@ -13,10 +13,9 @@ from typing import Any
 
 from llava_engine.checkpoints import keys, sniff
 from llava_engine.checkpoints.adapters import adapters
-from llava_engine.checkpoints.files import TensorFiles, TensorSource, read_json
+from llava_engine.checkpoints.files import TensorFiles, TensorSource
 from llava_engine.checkpoints.hf_config import OWN_CONFIG, from_hf
 from llava_engine.checkpoints.original_config import PLACEHOLDER, aspect_ratio, from_original
-from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.checkpoints.sizes import check_sizes
 from llava_engine.checkpoints.towers import Tower, find_tower, inner_tower, missing_tower, open_tower, settings
 from llava_engine.checkpoints.views import View, canonical_names
@@ -24,7 +23,9 @@ from llava_engine.conversation import templates
 from llava_engine.conversation.templates import Template
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.errors import ModelError
+from llava_engine.json_file import read_json
 from llava_engine.model.config import LlavaConfig, MptConfig
+from llava_engine.own_files import check_own_file
 from llava_engine.pictures.processing import Preprocessing
 
 TOKENIZER_FILES = (

@@ -17,9 +17,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from llava_engine.checkpoints.json_file import read_json as read_json
-from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.errors import ModelError
+from llava_engine.json_file import read_json
+from llava_engine.own_files import check_own_file
 
 # How much of the files may stay mapped into memory after it was read.
 MAPPED_BYTES = 2**25
@@ -183,7 +183,7 @@ def _is_archive(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
-    except Exception:
+    except Exception:  # no archive, or one so broken that zipfile fails in a way of its own
         with file.open("rb") as opened:
             if opened.read(1) == _PICKLE:
                 return False

@@ -20,12 +20,13 @@ from llava_engine.checkpoints.adapters.base_check import HEAD, by, check_base, e
 from llava_engine.checkpoints.adapters.config import FILE, AdapterConfig, read_adapter_config
 from llava_engine.checkpoints.adapters.folding import LowRank, grown, with_rows
 from llava_engine.checkpoints.adapters.projector_file import config_of_file, shapes_in
-from llava_engine.checkpoints.files import StoredTensor, TensorFiles, TensorSource, read_json
+from llava_engine.checkpoints.files import StoredTensor, TensorFiles, TensorSource
 from llava_engine.checkpoints.hub.cache import find_in_cache
 from llava_engine.checkpoints.original_config import is_original
 from llava_engine.checkpoints.sniff import Form
 from llava_engine.checkpoints.views import View, canonical_names
 from llava_engine.errors import ModelError
+from llava_engine.json_file import read_json
 
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _REST = ("non_lora_trainables.safetensors", "non_lora_trainables.bin")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llava_engine.checkpoints.files import read_json
 from llava_engine.errors import ModelError
+from llava_engine.json_file import read_json
 
 FILE = "adapter_config.json"
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints import keys
-from llava_engine.checkpoints.files import TensorFiles, read_json
+from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.original_config import is_original
 from llava_engine.errors import ModelError
+from llava_engine.json_file import read_json
 
 _FIRST = "multi_modal_projector.linear_1.weight"
 _SECOND = "multi_modal_projector.linear_2.weight"

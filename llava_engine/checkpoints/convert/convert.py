@@ -21,11 +21,11 @@ from llava_engine.checkpoints.convert.hf_layout import hf_layout
 from llava_engine.checkpoints.convert.layout import Layout, OutTensor
 from llava_engine.checkpoints.convert.original_layout import original_layout
 from llava_engine.checkpoints.convert.projector_layout import projector_layout
-from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.checkpoints.writing.drafts import check_space, check_target, draft_folder, stamps, unfinished
 from llava_engine.checkpoints.writing.shards import SHARD_BYTES, ShardWriter, divide
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import ModelError, StorageError
+from llava_engine.own_files import check_own_file
 
 Target = Literal["hf", "original", "projector", "merged"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

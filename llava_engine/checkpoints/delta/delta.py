@@ -24,14 +24,15 @@ from llava_engine.checkpoints.delta.flat import FlatReader
 from llava_engine.checkpoints.delta.pairs import pairs
 from llava_engine.checkpoints.delta.record import Corrections, write_record
 from llava_engine.checkpoints.delta.sums import Sums, differences, hash_of, ranges, weights
-from llava_engine.checkpoints.files import TensorFiles, read_json
-from llava_engine.checkpoints.own_files import check_own_file
+from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.save import COMPANIONS
 from llava_engine.checkpoints.writing.ahead import ahead
 from llava_engine.checkpoints.writing.drafts import check_space, check_target, draft_folder, stamps, unfinished
 from llava_engine.checkpoints.writing.shards import SHARD_BYTES, PlannedTensor, Shard, ShardWriter, divide
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import ModelError, StorageError
+from llava_engine.json_file import read_json
+from llava_engine.own_files import check_own_file
 
 Progress = Callable[[LoadProgress], None]
 

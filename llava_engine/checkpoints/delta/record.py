@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.files import TensorFiles, read_json
-from llava_engine.checkpoints.own_files import check_own_file
+from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
 from llava_engine.errors import ModelError
+from llava_engine.json_file import read_json
+from llava_engine.own_files import check_own_file
 
 NOTE = "delta.json"
 STEM = "exact"

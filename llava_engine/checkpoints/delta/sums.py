@@ -20,10 +20,11 @@ from llava_engine.checkpoints.delta.base import check_base
 from llava_engine.checkpoints.delta.flat import FlatReader
 from llava_engine.checkpoints.delta.pairs import Pair, pairs
 from llava_engine.checkpoints.delta.record import Corrections, Record, read_record
-from llava_engine.checkpoints.files import TensorFiles, read_json, weight_files
+from llava_engine.checkpoints.files import TensorFiles, weight_files
 from llava_engine.checkpoints.writing.ahead import DEPTH
 from llava_engine.checkpoints.writing.shards import PlannedTensor
 from llava_engine.errors import ModelError
+from llava_engine.json_file import read_json
 
 PIECE_BYTES = 2**22
 """How much is computed at once: a piece should fit the processor's cache."""

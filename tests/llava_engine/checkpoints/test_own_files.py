@@ -9,8 +9,8 @@ import pytest
 
 from llava_engine.checkpoints.catalog import EMBEDDED
 from llava_engine.checkpoints.checkpoint import open_checkpoint
-from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.errors import ModelError
+from llava_engine.own_files import check_own_file
 
 # As the git-lfs specification writes one.
 POINTER = (

@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llava_engine.checkpoints.own_files import check_own_file
 from llava_engine.errors import ModelError
+from llava_engine.own_files import check_own_file
 
 MAX_BYTES = 32 * 2**20
 """The largest tokenizer.json of a published model has half of that; parsed, JSON takes up to twenty times its size."""
