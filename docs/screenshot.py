@@ -14,9 +14,9 @@ from pathlib import Path
 
 import llava_engine
 from llava_tui.app import LlavaApp
-from llava_tui.screens.chat import ChatScreen
-from llava_tui.session import ChatSession
-from llava_tui.store import Store
+from llava_tui.history.store import Store
+from llava_tui.screens.chat_screen import ChatScreen
+from llava_tui.session.session import ChatSession
 from llava_tui.widgets.preview import PictureCells
 from llava_tui.widgets.prompt import PromptText
 

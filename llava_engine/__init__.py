@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from llava_engine.contract import EngineLike, LoadProgress, ModelCard, Reply, Sampling, TokenCount, never
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import (
     ContextOverflowError,
     ConversationError,

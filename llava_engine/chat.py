@@ -7,7 +7,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, TypeAlias
 
 from llava_engine.contract import EngineLike, Reply, Sampling
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.pictures.opening import Picture, open_picture
 
 if TYPE_CHECKING:

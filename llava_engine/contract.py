@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from llava_engine.conversation.messages import Conversation
+from llava_engine.conversation.conversation import Conversation
 from llava_engine.plan import Plan
 
 FinishReason = Literal["stop", "length", "cancelled"]

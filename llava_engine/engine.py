@@ -22,7 +22,7 @@ from llava_engine.checkpoints.catalog import EMBEDDED, name_of
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from llava_engine.checkpoints.load import LoadedModel, Progress, load_for_inference
 from llava_engine.contract import GREEDY, ModelCard, Reply, Sampling, TokenCount, never
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import prompt_text, spans
 from llava_engine.conversation.tokenizer import Prompt, assemble
 from llava_engine.decoding.batch import generate_batch

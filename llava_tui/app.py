@@ -16,20 +16,20 @@ from textual.driver import Driver
 from textual.worker import WorkerFailed
 
 from llava_engine.contract import EngineLike, LoadProgress, Sampling
-from llava_tui import collector
+from llava_tui import gc_pause
+from llava_tui.commands.known_folders import remember_model
 from llava_tui.crash import write_report
-from llava_tui.known_folders import remember_model
-from llava_tui.model_seat import Loader
-from llava_tui.model_words import read_words
-from llava_tui.palette import ChatCommands
+from llava_tui.history.store import Store
+from llava_tui.history.turns import Chat
 from llava_tui.paths import user_paths
-from llava_tui.records import Chat
 from llava_tui.samples import samples
-from llava_tui.screens.chat import ChatScreen
-from llava_tui.session import ChatSession
-from llava_tui.store import Store
-from llava_tui.terminal import detect
-from llava_tui.terminal_probe import probe
+from llava_tui.screens.chat_screen import ChatScreen
+from llava_tui.screens.palette import ChatCommands
+from llava_tui.session.model_loader import LoadModel
+from llava_tui.session.model_words import read_words
+from llava_tui.session.session import ChatSession
+from llava_tui.terminal.detect import detect
+from llava_tui.terminal.probe import probe
 from llava_tui.themes import EMBER, PAPER
 from llava_tui.widgets.graphics import Graphics, graphics_for
 
@@ -62,7 +62,7 @@ class LlavaApp(App[None]):
         self,
         session: ChatSession,
         chats: Callable[[str], list[Chat]],
-        loader: Loader,
+        loader: LoadModel,
         *,
         pictures: Sequence[str] = (),
         tiny: bool = False,
@@ -70,7 +70,7 @@ class LlavaApp(App[None]):
         still: Graphics | None = None,
         drawn: bool = True,
         theme: str = EMBER.name,
-        loader_for: Callable[[str], Loader] | None = None,
+        loader_for: Callable[[str], LoadModel] | None = None,
     ) -> None:
         super().__init__()
         self.set_class(not drawn, "no-pictures")
@@ -103,7 +103,7 @@ class LlavaApp(App[None]):
         """Textual's own choice, but for a driver that knows Esc sooner."""
         driver = super().get_driver_class()
         if sys.platform != "win32":
-            from llava_tui.driver import QuickEscDriver
+            from llava_tui.terminal.driver import QuickEscDriver
 
             if driver is QuickEscDriver.__base__:
                 return QuickEscDriver
@@ -178,14 +178,14 @@ def run_chat(
         raise app.crash
 
 
-def _loader(model: str | None, placing: Mapping[str, Any]) -> Loader:
+def _loader(model: str | None, placing: Mapping[str, Any]) -> LoadModel:
     def load(on_progress: Callable[[LoadProgress], None]) -> EngineLike:
         import llava_engine
 
         try:
             engine = llava_engine.load(model, on_progress=on_progress, **placing)
         finally:
-            collector.resume()
+            gc_pause.resume()
         remember_model(engine.card)
         return engine
 

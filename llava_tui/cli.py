@@ -16,21 +16,27 @@ import typer
 from typer.main import get_command
 
 from llava_engine.errors import LlavaError, OutOfMemoryError, StorageError
-from llava_tui.lazy_group import LazyGroup, Mount
+from llava_tui.commands.lazy_group import LazyGroup, Mount
 
 
 class LlavaGroup(LazyGroup):
     """What `llava` can do, in the order in which its help shows it."""
 
     mounts: ClassVar[dict[str, Mount]] = {
-        "chat": Mount("Talk", "llava_tui.chat", "Talk about pictures, full screen."),
-        "ask": Mount("Talk", "llava_tui.ask", "Ask one question, get the answer, for people and pipes."),
+        "chat": Mount("Talk", "llava_tui.commands.chat", "Talk about pictures, full screen."),
+        "ask": Mount("Talk", "llava_tui.commands.ask", "Ask one question, get the answer, for people and pipes."),
         "train": Mount("Train", "training.cli", "Train a model: tiny, pretrain, finetune."),
         "eval": Mount("Train", "training.evaluation.cli", "Measure a model."),
-        "models": Mount("Weights", "llava_tui.models", "The models here and elsewhere: list, show, get, remove."),
-        "convert": Mount("Weights", "llava_tui.convert", "A model in another layout: hf, original, projector, merged."),
-        "delta": Mount("Weights", "llava_tui.delta", "Weights published as a difference: apply, make, verify."),
-        "doctor": Mount("Help", "llava_tui.doctor", "What this machine and this terminal can do, and why."),
+        "models": Mount(
+            "Weights", "llava_tui.commands.models", "The models here and elsewhere: list, show, get, remove."
+        ),
+        "convert": Mount(
+            "Weights", "llava_tui.commands.convert", "A model in another layout: hf, original, projector, merged."
+        ),
+        "delta": Mount(
+            "Weights", "llava_tui.commands.delta", "Weights published as a difference: apply, make, verify."
+        ),
+        "doctor": Mount("Help", "llava_tui.commands.doctor", "What this machine and this terminal can do, and why."),
     }
 
 
@@ -93,7 +99,7 @@ def main() -> NoReturn:
     except LlavaError as error:
         _fail(error)
     except ModuleNotFoundError as error:
-        from llava_tui.extras import missing_package
+        from llava_tui.commands.extras import missing_package
 
         missing = missing_package(error.name)
         if missing is None:
@@ -116,11 +122,11 @@ def _let_go_of_output() -> None:
 
 
 def _fail(error: LlavaError) -> NoReturn:
-    from llava_engine.conversation.plain_text import strip_control
+    from llava_engine.terminal_safe import strip_control
 
     lines = [" ".join(strip_control(line).split()) for line in (error.cause, error.remedy)]
     if isinstance(error, OutOfMemoryError):
-        from llava_tui.plan_lines import plan_lines
+        from llava_tui.commands.plan_lines import plan_lines
 
         lines += ["", *plan_lines(error.plan)]
     typer.echo("llava: " + "\n".join(line for number, line in enumerate(lines) if line or number > 1), err=True)

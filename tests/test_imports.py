@@ -20,16 +20,16 @@ SHUT_DOORS = [
     ("llava_engine/pictures/opening.py", ("torch", "transformers", "llava_engine.model")),
     ("training/", ("llava_tui", "textual")),
     ("llava_tui/", ("transformers", "training")),
-    ("llava_tui/session.py", ("textual", "torch")),
-    ("llava_tui/token_pump.py", ("textual", "torch")),
-    ("llava_tui/store.py", ("textual", "torch")),
+    ("llava_tui/session/session.py", ("textual", "torch")),
+    ("llava_tui/session/token_pump.py", ("textual", "torch")),
+    ("llava_tui/history/store.py", ("textual", "torch")),
 ]
 
 COMMAND_LINE = {
-    Path("llava_tui/ask.py"),
-    Path("llava_tui/chat.py"),
+    Path("llava_tui/commands/ask.py"),
+    Path("llava_tui/commands/chat.py"),
     Path("llava_tui/cli.py"),
-    Path("llava_tui/doctor.py"),
+    Path("llava_tui/commands/doctor.py"),
     Path("training/cli.py"),
     Path("training/evaluation/cli.py"),
 }
@@ -141,7 +141,10 @@ def test_every_file_says_what_it_is_for() -> None:
     [
         ("import llava_engine", ("torch", "transformers", "textual", "PIL", "numpy")),
         ("import llava_engine.conversation.tokenizer, llava_engine.pictures.opening", ("torch", "transformers")),
-        ("import llava_tui.session, llava_tui.token_pump, llava_tui.store", ("torch", "textual")),
+        (
+            "import llava_tui.session.session, llava_tui.session.token_pump, llava_tui.history.store",
+            ("torch", "textual"),
+        ),
         ("import llava_tui.app", ("torch", "transformers")),
         ("import training.cli, training.evaluation.cli", ("torch", "transformers", "textual")),
     ],

@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs" / "parity.md").read_text("utf-8")
 SECTIONS = re.split(r"^### (?=\d)", re.split(r"^## Two more", PAGE, flags=re.M)[0], flags=re.M)[1:]
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
 # Who may use the parity room from outside: the one switch.
-SWITCH = Path("llava_tui/ask.py")
+SWITCH = Path("llava_tui/commands/ask.py")
 
 
 def test_every_behaviour_has_its_section() -> None:

@@ -99,7 +99,7 @@ def tiny(
 ) -> None:
     """Make a tiny LLaVA to begin with: a tower that knows drawn shapes, a language model that knows words."""
     from llava_engine.conversation.tokenizer import Tokenizer
-    from training import tiny as parts
+    from training.embedded import tiny as parts
 
     shape = TinyShape()
 

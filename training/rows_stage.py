@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from llava_engine.errors import DataError
 from llava_engine.model.llava import LlavaModel
-from training.batching import Batch
 from training.config import Task
+from training.data.batches import Batch
 from training.trainer import Group, Source
 
 

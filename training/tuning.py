@@ -19,18 +19,18 @@ from llava_engine.errors import DataError, ModelError
 from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.model.llava import LlavaModel
 from llava_engine.pictures.processing import Preprocessing
-from training.batching import BatchSource
 from training.config import Course, Optim, Run, Task
-from training.dataset import Samples
-from training.picture_world.scenes import SIDE
-from training.records import read_rows
+from training.data.batches import BatchSource
+from training.data.llava_json import read_rows
+from training.data.samples import Samples
+from training.embedded.picture_world.scenes import SIDE
+from training.embedded.tiny import MODEL_FOLDER
+from training.embedded.tower import HEADS_FILE, PatchHeads
+from training.embedded.world_batches import WorldSource, Writer
+from training.embedded.world_objective import WorldStage
 from training.rows_stage import RowsStage
 from training.saving import read_into
-from training.tiny import MODEL_FOLDER
-from training.tower import HEADS_FILE, PatchHeads
 from training.trainer import Outcome, Stage, train
-from training.world import WorldSource, Writer
-from training.world_stage import WorldStage
 
 WORLD = "world"
 TEMPLATE = "v1"  # of a model that does not say which it was trained with

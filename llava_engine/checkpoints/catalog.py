@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llava_engine.checkpoints.hub.cache import cache_folder, find_in_cache, id_of_snapshot, is_id
-from llava_engine.checkpoints.original_config import is_original
+from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_bytes, read_json
+from llava_engine.files.json import read_bytes, read_json
+from llava_engine.hub.cache import cache_folder, find_in_cache, id_of_snapshot, is_id
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 PROJECTOR_FORMS = (".bin", ".safetensors")  # a projector may be a file alone; open_checkpoint looks into it

@@ -11,21 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from llava_engine.checkpoints import keys, sniff
+from llava_engine.checkpoints import sniff, tensor_names
 from llava_engine.checkpoints.adapters import adapters
-from llava_engine.checkpoints.files import TensorFiles, TensorSource
-from llava_engine.checkpoints.hf_config import OWN_CONFIG, from_hf
-from llava_engine.checkpoints.original_config import PLACEHOLDER, aspect_ratio, from_original
-from llava_engine.checkpoints.sizes import check_sizes
+from llava_engine.checkpoints.config_limits import check_sizes
+from llava_engine.checkpoints.layouts.hf.config import OWN_CONFIG, from_hf
+from llava_engine.checkpoints.layouts.original.config import PLACEHOLDER, aspect_ratio, from_original
+from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.towers import Tower, find_tower, inner_tower, missing_tower, open_tower, settings
-from llava_engine.checkpoints.views import View, canonical_names
 from llava_engine.conversation import templates
 from llava_engine.conversation.templates import Template
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
+from llava_engine.files.json import read_json
+from llava_engine.files.safety import check_own_file
+from llava_engine.files.tensor_files import TensorFiles, TensorSource
 from llava_engine.model.config import LlavaConfig, MptConfig
-from llava_engine.own_files import check_own_file
 from llava_engine.pictures.processing import Preprocessing
 
 TOKENIZER_FILES = (
@@ -87,7 +87,7 @@ class Checkpoint:
     Attributes:
         folder: what the user named.
         config: the model's shape; sizes that the config gets wrong are the tensors'.
-        tensors: everything that `LlavaModel` needs, by canonical names (keys.py).
+        tensors: everything that `LlavaModel` needs, by canonical names (tensor_names.py).
         tokenizer: with all added tokens.
         preprocessing: how pictures are made ready.
         found: what it is.
@@ -382,5 +382,5 @@ def _check_pixels(folder: Path, config: LlavaConfig, preprocessing: Preprocessin
 
 def left_out(checkpoint: Checkpoint) -> dict[str, str]:
     """Stored tensors that are knowingly not used, by canonical name, each with the reason."""
-    reasons = {name: keys.ignored_because(name) for name in checkpoint.tensors.tensors}
+    reasons = {name: tensor_names.ignored_because(name) for name in checkpoint.tensors.tensors}
     return {name: reason for name, reason in reasons.items() if reason is not None}

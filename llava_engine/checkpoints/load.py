@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from llava_engine.checkpoints import keys
-from llava_engine.checkpoints.files import TensorSource
+from llava_engine.checkpoints import tensor_names
 from llava_engine.contract import LoadProgress, never
 from llava_engine.errors import LoadCancelledError, ModelError
+from llava_engine.files.tensor_files import TensorSource
 from llava_engine.model.config import LlavaConfig
 from llava_engine.model.free_memory import give_back_holes
 from llava_engine.model.linear import KernelChoice, choose_kernel, make_linear
@@ -243,7 +243,7 @@ def match(model: LlavaModel, config: LlavaConfig, tensors: TensorSource) -> dict
     Raises:
         ModelError: naming the first missing, unexpected or wrongly shaped tensor, and how many there are.
     """
-    found = {name for name in tensors.tensors if keys.ignored_because(name) is None}
+    found = {name for name in tensors.tensors if tensor_names.ignored_because(name) is None}
     plan: dict[str, tuple[str, ...]] = {}
     missing: list[str] = []
     misshapen: list[str] = []
@@ -251,11 +251,13 @@ def match(model: LlavaModel, config: LlavaConfig, tensors: TensorSource) -> dict
     used: set[str] = set()
     for name, parameter in _parameters(model):
         tied = name == "language_model.lm_head.weight" and config.language.tie_word_embeddings
-        wanted = keys.sources(config, "language_model.embed_tokens.weight" if tied else name)
+        wanted = tensor_names.sources(config, "language_model.embed_tokens.weight" if tied else name)
         used.update(wanted)
         if tied:
-            used.update(keys.sources(config, name))  # a tied head may be stored as well; it is the embeddings again
-        split = keys.rows(config, name) or (parameter.shape[0],)
+            used.update(
+                tensor_names.sources(config, name)
+            )  # a tied head may be stored as well; it is the embeddings again
+        split = tensor_names.rows(config, name) or (parameter.shape[0],)
         for source, count in zip(wanted, split, strict=True):
             shape = (count, *parameter.shape[1:])
             if source not in found:

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llava_engine.checkpoints import keys
-from llava_engine.checkpoints.hf_config import to_hf
+from llava_engine.checkpoints import tensor_names
+from llava_engine.checkpoints.layouts.hf.config import to_hf
 from llava_engine.errors import StorageError
 from llava_engine.model.llava import LlavaModel
 
@@ -65,8 +65,8 @@ def stored_tensors(model: LlavaModel, dtype: torch.dtype) -> dict[str, Tensor]:
     """The model's tensors under their names on disk, stacked ones taken apart."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():  # a tied head is listed once, as the embeddings
-        names = keys.sources(model.config, name)
-        split = keys.rows(model.config, name) or (parameter.shape[0],)
+        names = tensor_names.sources(model.config, name)
+        split = tensor_names.rows(model.config, name) or (parameter.shape[0],)
         for stored, part in zip(names, torch.split(parameter.detach(), list(split)), strict=True):
             tensors[stored] = part.to(device="cpu", dtype=dtype).contiguous().clone()
     return tensors

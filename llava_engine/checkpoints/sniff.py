@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from llava_engine.checkpoints.original_config import is_original
+from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from llava_engine.checkpoints.files import StoredTensor, TensorFiles, TensorSource
-from llava_engine.checkpoints.hf_config import section, vision_config
-from llava_engine.checkpoints.hub.cache import find_in_cache
-from llava_engine.checkpoints.views import View, canonical_names
+from llava_engine.checkpoints.layouts.hf.config import section, vision_config
+from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
+from llava_engine.files.json import read_json
+from llava_engine.files.tensor_files import StoredTensor, TensorFiles, TensorSource
+from llava_engine.hub.cache import find_in_cache
 from llava_engine.model.config import VisionConfig
 
 _KINDS = ("clip_vision_model", "clip")

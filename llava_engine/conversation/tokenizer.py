@@ -21,7 +21,7 @@ from llava_engine.conversation.sentencepiece import tokenizer_spec
 from llava_engine.conversation.spans import PictureSpan, Span
 from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes, with_added
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_bytes, read_json
+from llava_engine.files.json import read_bytes, read_json
 
 # Of a tokenizer.model; the largest that is published has 4 MB.
 MAX_MODEL_BYTES = 16 * 2**20

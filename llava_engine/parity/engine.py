@@ -13,7 +13,7 @@ from pathlib import Path
 from torch import Tensor
 
 from llava_engine.contract import GREEDY, FinishReason, ModelCard, Reply, Sampling, TokenCount, never
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine
 from llava_engine.errors import ConversationError
 from llava_engine.parity.generation import new_tokens, script_text

@@ -18,7 +18,7 @@ from torch import Tensor
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from llava_engine.checkpoints.load import LoadedModel, load_for_inference
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
+from llava_engine.files.json import read_json
 from llava_engine.model.llava import LlavaModel
 from llava_engine.parity.embedding import Marks, june, newest
 from llava_engine.parity.original_templates import TEMPLATES, Commit, OriginalTemplate

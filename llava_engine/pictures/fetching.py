@@ -10,8 +10,8 @@ import time
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
-from llava_engine.conversation.plain_text import strip_control
 from llava_engine.errors import PictureError
+from llava_engine.terminal_safe import strip_control
 
 MAX_REDIRECTS = 3
 _ACCEPT = {"User-Agent": "llava", "Accept": "image/*", "Accept-Encoding": "identity"}

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from llava_engine.conversation.plain_text import strip_control
 from llava_engine.errors import PictureError
 from llava_engine.pictures.fetching import fetch
+from llava_engine.terminal_safe import strip_control
 
 if TYPE_CHECKING:
     from PIL import Image

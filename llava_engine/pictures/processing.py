@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
+from llava_engine.files.json import read_json
 from llava_engine.pictures.opening import Picture, open_picture
 from llava_engine.pictures.tiling import Size, best_resolution, check_pinpoints, fitted
 

@@ -1,6 +1,6 @@
 """The chat as it is seen: what it is made of, and what each event of the session changes.
 
-In: the session, looked at every 50 ms. What a person does is in `chat.py`.
+In: the session, looked at every 50 ms. What a person does is in `chat_screen.py`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from llava_engine.conversation.plain_text import strip_control
-from llava_tui import events
-from llava_tui.events import Event
-from llava_tui.records import PictureRef, Turn
+from llava_engine.terminal_safe import strip_control
+from llava_tui.history.turns import PictureRef, Turn
 from llava_tui.samples import Sample
-from llava_tui.session import ChatSession
+from llava_tui.session import events
+from llava_tui.session.events import Event
+from llava_tui.session.session import ChatSession
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.pill import Pill
 from llava_tui.widgets.prompt import Prompt
@@ -48,7 +48,7 @@ TURN_EVENTS = (events.TurnAdded, events.AnswerGrew, events.TurnFinished)
 class ChatView(Screen[None]):
     """Shows a session; arguments as for `ChatScreen`."""
 
-    CSS_PATH = "chat.tcss"
+    CSS_PATH = "chat_screen.tcss"
     AUTO_FOCUS = "PromptText"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (64, "-usual"), (108, "-wide")]  # noqa: RUF012 - no ClassVar there
     VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012

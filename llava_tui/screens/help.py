@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from llava_tui.commands import COMMANDS, Where, key_name
+from llava_tui.screens.command_table import COMMANDS, Where, key_name
 
 PARTS: tuple[tuple[Where, str], ...] = (
     ("prompt", "While you write"),

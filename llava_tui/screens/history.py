@@ -14,8 +14,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from llava_engine.conversation.plain_text import strip_control
-from llava_tui.records import Chat
+from llava_engine.terminal_safe import strip_control
+from llava_tui.history.turns import Chat
 
 
 class HistoryScreen(ModalScreen[int | None]):

@@ -15,8 +15,8 @@ from textual.screen import ModalScreen
 from textual.widgets import DirectoryTree, Static, Tree
 from textual.widgets.directory_tree import DirEntry
 
-from llava_engine.conversation.plain_text import strip_control
-from llava_tui.shown import Shown
+from llava_engine.terminal_safe import strip_control
+from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.preview import PictureCells
 

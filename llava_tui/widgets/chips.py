@@ -13,11 +13,11 @@ from textual.content import Content
 from textual.events import Click
 from textual.widgets import Static
 
-from llava_engine.conversation.plain_text import strip_control
-from llava_tui.attachments import Attachment
-from llava_tui.messages import ChipRemoved, PicturesOpened
-from llava_tui.shown import Shown
+from llava_engine.terminal_safe import strip_control
+from llava_tui.session.attachments import Attachment
+from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
+from llava_tui.widgets.messages import ChipRemoved, PicturesOpened
 from llava_tui.widgets.preview import PictureCells
 
 BOX = (10, 3)

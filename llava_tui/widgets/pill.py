@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.widgets import Static
 
-from llava_tui.messages import LatestWanted
+from llava_tui.widgets.messages import LatestWanted
 
 
 class Pill(Static):

@@ -15,9 +15,9 @@ from textual.content import Content
 from textual.events import Key, Paste
 from textual.widgets import Static, TextArea
 
-from llava_tui.commands import Command, bindings, completions
-from llava_tui.messages import ChipRemoved, ClipboardWanted, HelpWanted, MessageSent, PromptChanged, TextPasted
+from llava_tui.screens.command_table import Command, bindings, completions
 from llava_tui.widgets.chips import Chips
+from llava_tui.widgets.messages import ChipRemoved, ClipboardWanted, HelpWanted, MessageSent, PromptChanged, TextPasted
 
 
 class PromptText(TextArea):

@@ -13,8 +13,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from llava_engine.contract import LoadProgress
-from llava_engine.conversation.plain_text import strip_control
-from llava_tui.events import Facts
+from llava_engine.terminal_safe import strip_control
+from llava_tui.session.events import Facts
 
 BAR = 12
 """Cells of the loading bar."""

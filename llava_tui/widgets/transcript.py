@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 
-from llava_tui.records import Turn
+from llava_tui.history.turns import Turn
 from llava_tui.widgets.turn import AnswerView, PictureDesk, QuestionView, TurnView
 from llava_tui.widgets.window import CAP, OPENED, Window
 

@@ -18,13 +18,13 @@ from textual.events import Click
 from textual.message import Message
 from textual.widgets import Static
 
-from llava_engine.conversation.plain_text import strip_control
-from llava_tui.commands import bindings
-from llava_tui.messages import PicturesOpened, TurnCommand
-from llava_tui.records import PictureRef, Turn
-from llava_tui.shown import Shown
+from llava_engine.terminal_safe import strip_control
+from llava_tui.history.turns import PictureRef, Turn
+from llava_tui.screens.command_table import bindings
+from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.answer import Answer
 from llava_tui.widgets.graphics import Graphics
+from llava_tui.widgets.messages import PicturesOpened, TurnCommand
 from llava_tui.widgets.preview import Preview
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ from textual.containers import Center, Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from llava_engine.conversation.plain_text import strip_control
-from llava_tui.messages import SampleChosen
+from llava_engine.terminal_safe import strip_control
 from llava_tui.samples import Sample
-from llava_tui.shown import Shown
+from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
+from llava_tui.widgets.messages import SampleChosen
 from llava_tui.widgets.preview import PictureCells
 
 if TYPE_CHECKING:

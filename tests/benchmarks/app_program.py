@@ -127,7 +127,7 @@ def chats(folder: Path, messages: int) -> None:
     """A history with one chat of `messages` messages, named after their number."""
     import sqlite3
 
-    from llava_tui.database import open_database, transaction
+    from llava_tui.history.database import open_database, transaction
 
     folder.mkdir(parents=True, exist_ok=True)
     db = open_database(folder / "history.sqlite3")

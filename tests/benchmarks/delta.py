@@ -28,7 +28,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
+from llava_engine.files.shards import PlannedTensor, ShardWriter, divide
 from tests.benchmarks.child_process import COPY, Took, run
 
 WIDTH, INNER, ROWS = 5120, 13824, 32000

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from llava_tui.session import ChatSession
-from llava_tui.store import Store
+from llava_tui.history.store import Store
+from llava_tui.session.session import ChatSession
 
 WORDS = [
     "red",

@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from llava_engine.checkpoints import keys
+from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.adapters import adapters
 from llava_engine.checkpoints.checkpoint import open_checkpoint
-from llava_engine.checkpoints.convert.convert import convert
-from llava_engine.checkpoints.files import TensorFiles
-from llava_engine.checkpoints.original_config import is_original
+from llava_engine.checkpoints.convert import convert
+from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.errors import ModelError
+from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.parity.original import Original
 from llava_engine.pictures.opening import open_picture
 from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures
@@ -49,7 +49,7 @@ def folders(*, towers: bool = False) -> list[Path]:
 
 def tensors(file: Path) -> dict[str, Tensor]:
     files = TensorFiles(file.parent, [file])
-    return {keys.canonical(name.removeprefix("base_model.model.")): files.read(name) for name in files.tensors}
+    return {tensor_names.canonical(name.removeprefix("base_model.model.")): files.read(name) for name in files.tensors}
 
 
 def test_there_are_some() -> None:
@@ -62,13 +62,13 @@ def test_every_tensor_is_folded_as_the_papers_formula_says(name: str) -> None:
     folder, base = FIXTURES / golden(name)["checkpoint"], FIXTURES / golden(name)["base"]
     opened = open_checkpoint(folder, base=base)
     files = TensorFiles(base)
-    expected = {keys.canonical(each): files.read(each) for each in files.tensors}
+    expected = {tensor_names.canonical(each): files.read(each) for each in files.tensors}
     for file in sorted([*folder.glob("*.bin"), *folder.glob("*.safetensors")]):
         if file.name.startswith("adapter_model"):
             settings = json.loads((folder / "adapter_config.json").read_text())
             pairs = tensors(file)
             for down in (each for each in pairs if ".lora_A." in each):
-                target = keys.canonical(down.replace(".lora_A", ""))
+                target = tensor_names.canonical(down.replace(".lora_A", ""))
                 up = pairs[down.replace(".lora_A.", ".lora_B.")]
                 expected[target] = expected[target].float() + settings["lora_alpha"] / settings["r"] * (
                     up @ pairs[down]

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import pytest
 
-from llava_engine.checkpoints.hf_config import vision_config
-from llava_engine.checkpoints.original_config import from_original
-from llava_engine.json_file import read_json
+from llava_engine.checkpoints.layouts.hf.config import vision_config
+from llava_engine.checkpoints.layouts.original.config import from_original
+from llava_engine.files.json import read_json
 from llava_engine.model.tiles import picture_tokens
 from llava_engine.pictures.processing import Preprocessing
 from llava_engine.pictures.tiling import best_resolution, grid

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from llava_engine.contract import Reply, Sampling
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine
 from llava_engine.errors import ConversationError
 from llava_engine.pictures.opening import Picture

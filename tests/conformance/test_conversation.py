@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from llava_engine.contract import Reply, Sampling
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import prompt_text, spans
 from llava_engine.conversation.tokenizer import assemble
 from llava_engine.engine import Engine

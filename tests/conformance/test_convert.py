@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from llava_engine.checkpoints.convert.convert import convert
-from llava_engine.checkpoints.files import TensorFiles
+from llava_engine.checkpoints.convert import convert
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.errors import ModelError
+from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.model.config import MptConfig
 from llava_engine.pictures.opening import Picture, open_picture
 from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from llava_engine.conversation import templates
-from llava_engine.conversation.messages import Conversation, Message, Role
+from llava_engine.conversation.conversation import Conversation, Message, Role
 from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import Template
 from llava_engine.conversation.tokenizer import Prompt, Tokenizer, assemble

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from llava_engine.checkpoints.delta import delta
-from llava_engine.checkpoints.files import TensorFiles
+from llava_engine.files.tensor_files import TensorFiles
 from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures
 
 pytestmark = needs_fixtures

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llava_engine.contract import Reply, Sampling
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import ConversationError, ModelError
 from llava_engine.parity.engine import ParityEngine
 from llava_tui import cli

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints import keys
+from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.errors import ModelError
@@ -57,7 +57,7 @@ def test_every_tensor_of_a_file_is_used_and_none_is_changed(name: str) -> None:
         assert found.found.form == "projector"
         assert found.config.vision.hidden_size == width  # another tower's is refused
         for key, tensor in stored(name).items():
-            assert torch.equal(found.tensors.read(keys.canonical(key)), tensor), key
+            assert torch.equal(found.tensors.read(tensor_names.canonical(key)), tensor), key
         load_for_inference(found.config, found.tensors, device="cpu", dtype="float32")
         fitting += 1
     assert fitting
@@ -74,7 +74,7 @@ def test_the_order_in_the_file_means_nothing(name: str, tmp_path: Path) -> None:
         if isinstance(found, ModelError) or isinstance(again, ModelError):
             continue
         for key, tensor in stored(name).items():
-            assert torch.equal(again.tensors.read(keys.canonical(key)), tensor), key
+            assert torch.equal(again.tensors.read(tensor_names.canonical(key)), tensor), key
     # What the original did with it: right only as long as the projector comes last.
     last = {key.rsplit(".", 1)[-1]: key for key in stored(name)}
     assert "projector" in last["weight"]

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from llava_engine.conversation import templates
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import prompt_text, spans
 from llava_engine.parity.original_templates import TEMPLATES, Commit, OriginalTemplate
 from llava_engine.parity.prompts import Turn, WebMessage, copied, prompt, with_patches

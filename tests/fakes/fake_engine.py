@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from llava_engine.contract import EngineLike, FinishReason, LoadProgress, ModelCard, Reply, Sampling, TokenCount, never
-from llava_engine.conversation.messages import Conversation
+from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import ContextOverflowError
 
 Step = str | float | threading.Event | BaseException

@@ -13,7 +13,7 @@ from torch import Tensor
 from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import load_for_inference, load_trainable
 from llava_engine.contract import Sampling
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import TextSpan, spans
 from llava_engine.conversation.tokenizer import assemble
 from llava_engine.engine import Engine

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from llava_engine.checkpoints import keys
-from llava_engine.checkpoints.hf_config import to_hf
-from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
+from llava_engine.checkpoints import tensor_names
+from llava_engine.checkpoints.layouts.hf.config import to_hf
+from llava_engine.files.shards import PlannedTensor, ShardWriter, divide
 from llava_engine.model.config import LanguageConfig, LlavaConfig
 from llava_engine.model.skeleton import skeleton
 from tests.llava_engine.tiny import TINY
@@ -37,8 +37,8 @@ def write_large(
     folder.mkdir(parents=True)
     tensors = []
     for name, parameter in skeleton(config).named_parameters():
-        sources = keys.sources(config, name)
-        rows = keys.rows(config, name) or parameter.shape[:1]
+        sources = tensor_names.sources(config, name)
+        rows = tensor_names.rows(config, name) or parameter.shape[:1]
         tensors += [
             PlannedTensor(source, (count, *parameter.shape[1:]), dtype)
             for source, count in zip(sources, rows, strict=True)

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from llava_engine.checkpoints.files import TensorFiles, TensorSource
-from llava_engine.checkpoints.hf_config import from_hf
+from llava_engine.checkpoints.layouts.hf.config import from_hf
+from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.save import save_checkpoint
-from llava_engine.checkpoints.views import View, canonical_names
-from llava_engine.json_file import read_json
+from llava_engine.files.json import read_json
+from llava_engine.files.tensor_files import TensorFiles, TensorSource
 from llava_engine.model.config import LanguageConfig, LlavaConfig, TilesConfig, VisionConfig
 from llava_engine.model.llava import LlavaModel
 

@@ -15,9 +15,9 @@ from textual.pilot import Pilot
 
 from llava_engine.contract import EngineLike, LoadProgress
 from llava_tui.app import LlavaApp
-from llava_tui.screens.chat import ChatScreen
-from llava_tui.session import ChatSession
-from llava_tui.store import Store
+from llava_tui.history.store import Store
+from llava_tui.screens.chat_screen import ChatScreen
+from llava_tui.session.session import ChatSession
 from llava_tui.widgets.preview import PictureCells
 from llava_tui.widgets.prompt import PromptText
 from tests.fakes.fake_engine import FakeEngine, fake_loader

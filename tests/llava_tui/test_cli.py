@@ -78,9 +78,9 @@ def test_the_shell_completes(typed: str, offered: str) -> None:
 def test_a_missing_package_is_one_line_with_its_pip_command() -> None:
     code = (
         "import sys; sys.modules['transformers'] = None\n"  # as if it were not installed
-        "import llava_tui.doctor, llava_tui.cli\n"
+        "import llava_tui.commands.doctor, llava_tui.cli\n"
         "def examine(): import transformers\n"
-        "llava_tui.doctor.examine = examine\n"
+        "llava_tui.commands.doctor.examine = examine\n"
         "sys.argv = ['llava', 'doctor']; llava_tui.cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import sys
-import llava_tui.session, llava_tui.sources, llava_tui.clipboard, llava_tui.crash, llava_tui.paths
-import llava_tui.terminal, llava_tui.terminal_probe
+import llava_tui.session.session, llava_tui.session.pasted_pictures, llava_tui.crash, llava_tui.paths
+import llava_tui.terminal.clipboard, llava_tui.terminal.detect, llava_tui.terminal.probe
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"textual", "torch", "transformers", "rich", "PIL"}))
 """
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from training.config import TinyShape
+from training.embedded.text import LANGUAGE_FILE, new_language_model
+from training.embedded.tiny import language_config, make_tokenizer, put_together, vision_config
+from training.embedded.tower import HEADS_FILE, TOWER_FILE, PatchHeads, new_tower
 from training.saving import write_tensors
-from training.text_stage import LANGUAGE_FILE, new_language_model
-from training.tiny import language_config, make_tokenizer, put_together, vision_config
-from training.tower import HEADS_FILE, TOWER_FILE, PatchHeads, new_tower
 
 
 @pytest.fixture(scope="session")

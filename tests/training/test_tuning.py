@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import get
 from llava_engine.conversation.tokenizer import Tokenizer, assemble
@@ -22,12 +22,12 @@ from llava_engine.errors import DataError, ModelError
 from llava_engine.pictures.opening import open_picture
 from llava_engine.pictures.processing import Preprocessing
 from tests.llava_engine.tiny import TILED, complete
-from training.batching import BatchSource
 from training.config import Course, Optim, Run, Task
-from training.dataset import Samples
-from training.records import read_rows
+from training.data.batches import BatchSource
+from training.data.llava_json import read_rows
+from training.data.samples import Samples
+from training.embedded.world_objective import WorldStage
 from training.tuning import Material, tune
-from training.world_stage import WorldStage
 
 Say = Callable[[str], None]
 QUICK = Optim(rate=5e-3, warmup=2)

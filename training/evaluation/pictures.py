@@ -16,16 +16,16 @@ from PIL import Image
 
 from llava_engine.contract import Reply
 from llava_engine.pictures.opening import Picture, open_picture
+from training.embedded.picture_world.dialogues import dialogue
+from training.embedded.picture_world.drawing import draw_scene
+from training.embedded.picture_world.exchanges import Exchange, Pairs
+from training.embedded.picture_world.foreign import draw_foreign
+from training.embedded.picture_world.grading import grade
+from training.embedded.picture_world.questions import SHIPPED, exchanges
+from training.embedded.picture_world.scenes import Scene, Split, random_scene
+from training.embedded.picture_world.talk import no_picture
+from training.embedded.picture_world.wording import Wordings
 from training.evaluation.table import Mistake, Score, Table
-from training.picture_world.dialogues import dialogue
-from training.picture_world.drawing import draw_scene
-from training.picture_world.exchanges import Exchange, Pairs
-from training.picture_world.foreign import draw_foreign
-from training.picture_world.grading import grade
-from training.picture_world.questions import SHIPPED, exchanges
-from training.picture_world.scenes import Scene, Split, random_scene
-from training.picture_world.talk import no_picture
-from training.picture_world.wording import Wordings
 
 APART = frozenset({"talk", "unknowable", "unknown_thing", "no_picture"})  # a picture does not change their answers
 WRONG = "wrong picture"

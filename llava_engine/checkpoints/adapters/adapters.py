@@ -15,18 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints import keys
+from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.adapters.base_check import HEAD, by, check_base, embeddings_of
 from llava_engine.checkpoints.adapters.config import FILE, AdapterConfig, read_adapter_config
 from llava_engine.checkpoints.adapters.folding import LowRank, grown, with_rows
 from llava_engine.checkpoints.adapters.projector_file import config_of_file, shapes_in
-from llava_engine.checkpoints.files import StoredTensor, TensorFiles, TensorSource
-from llava_engine.checkpoints.hub.cache import find_in_cache
-from llava_engine.checkpoints.original_config import is_original
+from llava_engine.checkpoints.layouts.original.config import is_original
+from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
-from llava_engine.checkpoints.views import View, canonical_names
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
+from llava_engine.files.json import read_json
+from llava_engine.files.tensor_files import StoredTensor, TensorFiles, TensorSource
+from llava_engine.hub.cache import find_in_cache
 
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _REST = ("non_lora_trainables.safetensors", "non_lora_trainables.bin")
@@ -159,7 +159,7 @@ class _Adapted:
     def replace(self, files: TensorSource) -> None:
         """Take tensors that were trained whole."""
         for name in files.tensors:
-            self._take(files, name, keys.canonical(self._plain(name)))
+            self._take(files, name, tensor_names.canonical(self._plain(name)))
 
     def fold(self, files: TensorSource, settings: AdapterConfig) -> None:
         """Take low-rank pairs, and what goes with them."""
@@ -168,7 +168,7 @@ class _Adapted:
             plain = self._plain(name)
             found = _LOW_RANK.fullmatch(plain)
             if found is None:
-                self._take(files, name, keys.canonical(plain))
+                self._take(files, name, tensor_names.canonical(plain))
             elif modules.setdefault(found["module"], {}).setdefault(found["part"], name) != name:
                 raise self._refusal(f"it has {plain} twice")
         for module, parts in modules.items():
@@ -221,7 +221,7 @@ class _Adapted:
         self._made[target] = partial(files.read, name)
 
     def _fold(self, module: str, parts: Mapping[str, str], files: TensorSource, settings: AdapterConfig) -> None:
-        target = keys.canonical(f"{module}.weight")
+        target = tensor_names.canonical(f"{module}.weight")
         if target not in self.tensors:
             raise self._refusal(f"it adapts {module}, which the base does not have")
         shape, source = self.tensors[target].shape, self._made[target]

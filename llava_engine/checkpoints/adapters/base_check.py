@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from llava_engine.checkpoints.files import TensorSource
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
+from llava_engine.files.json import read_json
+from llava_engine.files.tensor_files import TensorSource
 
 EMBEDDINGS = ("language_model.model.embed_tokens.weight", "language_model.transformer.wte.weight")
 HEAD = "language_model.lm_head.weight"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.files import TensorSource
+from llava_engine.files.tensor_files import TensorSource
 
 Read = Callable[[], Tensor]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from llava_engine.checkpoints import keys
-from llava_engine.checkpoints.files import TensorFiles
-from llava_engine.checkpoints.original_config import is_original
+from llava_engine.checkpoints import tensor_names
+from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
+from llava_engine.files.json import read_json
+from llava_engine.files.tensor_files import TensorFiles
 
 _FIRST = "multi_modal_projector.linear_1.weight"
 _SECOND = "multi_modal_projector.linear_2.weight"
@@ -24,7 +24,7 @@ _MARKS_AND_PATCH = 3  # <im_patch>, <im_start>, <im_end>
 def shapes_in(file: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of a projector's tensors, by canonical name. Raises `ModelError` when the file holds no projector."""
     tensors = TensorFiles(file.parent, [file]).tensors
-    shapes = {keys.canonical(name): tensor.shape for name, tensor in tensors.items()}
+    shapes = {tensor_names.canonical(name): tensor.shape for name, tensor in tensors.items()}
     if len(shapes.get(_FIRST, ())) != 2:
         raise ModelError(
             f"{file} holds no projector.", "Give a model's folder, or the file that a projector's training wrote."

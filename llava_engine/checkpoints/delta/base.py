@@ -19,10 +19,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.delta.flat import FlatReader
 from llava_engine.checkpoints.delta.pairs import PLAIN_BASE, Pair
-from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.errors import ModelError
+from llava_engine.files.flat import FlatReader
+from llava_engine.files.tensor_files import TensorFiles
 
 _BLOCKS, _BLOCK = 8, 8192  # of a large tensor: so many runs of so many numbers, spread evenly
 _ENOUGH = 1000  # sums that can tell, at least

@@ -20,19 +20,19 @@ from typing import Literal
 from torch import Tensor
 
 from llava_engine.checkpoints.delta.base import fingerprint
-from llava_engine.checkpoints.delta.flat import FlatReader
 from llava_engine.checkpoints.delta.pairs import pairs
 from llava_engine.checkpoints.delta.record import Corrections, write_record
 from llava_engine.checkpoints.delta.sums import Sums, differences, hash_of, ranges, weights
-from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.save import COMPANIONS
-from llava_engine.checkpoints.writing.ahead import ahead
-from llava_engine.checkpoints.writing.drafts import check_space, check_target, draft_folder, stamps, unfinished
-from llava_engine.checkpoints.writing.shards import SHARD_BYTES, PlannedTensor, Shard, ShardWriter, divide
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import ModelError, StorageError
-from llava_engine.json_file import read_json
-from llava_engine.own_files import check_own_file
+from llava_engine.files.ahead import ahead
+from llava_engine.files.drafts import check_space, check_target, draft_folder, stamps, unfinished
+from llava_engine.files.flat import FlatReader
+from llava_engine.files.json import read_json
+from llava_engine.files.safety import check_own_file
+from llava_engine.files.shards import SHARD_BYTES, PlannedTensor, Shard, ShardWriter, divide
+from llava_engine.files.tensor_files import TensorFiles
 
 Progress = Callable[[LoadProgress], None]
 

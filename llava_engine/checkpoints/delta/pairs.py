@@ -11,8 +11,8 @@ from math import prod
 
 import torch
 
-from llava_engine.checkpoints.files import StoredTensor, TensorFiles
 from llava_engine.errors import ModelError
+from llava_engine.files.tensor_files import StoredTensor, TensorFiles
 
 PLAIN_BASE = "Give the plain language model that the delta was made from."
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.files import TensorFiles
-from llava_engine.checkpoints.writing.shards import PlannedTensor, ShardWriter, divide
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
-from llava_engine.own_files import check_own_file
+from llava_engine.files.json import read_json
+from llava_engine.files.safety import check_own_file
+from llava_engine.files.shards import PlannedTensor, ShardWriter, divide
+from llava_engine.files.tensor_files import TensorFiles
 
 NOTE = "delta.json"
 STEM = "exact"

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from llava_engine.checkpoints.delta.base import check_base
-from llava_engine.checkpoints.delta.flat import FlatReader
 from llava_engine.checkpoints.delta.pairs import Pair, pairs
 from llava_engine.checkpoints.delta.record import Corrections, Record, read_record
-from llava_engine.checkpoints.files import TensorFiles, weight_files
-from llava_engine.checkpoints.writing.ahead import DEPTH
-from llava_engine.checkpoints.writing.shards import PlannedTensor
 from llava_engine.errors import ModelError
-from llava_engine.json_file import read_json
+from llava_engine.files.ahead import DEPTH
+from llava_engine.files.flat import FlatReader
+from llava_engine.files.json import read_json
+from llava_engine.files.shards import PlannedTensor
+from llava_engine.files.tensor_files import TensorFiles, weight_files
 
 PIECE_BYTES = 2**22
 """How much is computed at once: a piece should fit the processor's cache."""

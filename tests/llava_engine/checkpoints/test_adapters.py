@@ -14,10 +14,10 @@ from torch import Tensor
 
 from llava_engine.checkpoints.adapters.base_check import fingerprint
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from llava_engine.checkpoints.files import TensorFiles
 from llava_engine.checkpoints.load import match
-from llava_engine.checkpoints.views import View, canonical_names
+from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.errors import ModelError
+from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.model.skeleton import skeleton
 from tests.llava_engine.originals import (
     INNER,

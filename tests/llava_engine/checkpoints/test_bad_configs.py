@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 from llava_engine.checkpoints.checkpoint import open_checkpoint
-from llava_engine.conversation.plain_text import strip_control
 from llava_engine.errors import LlavaError
+from llava_engine.terminal_safe import strip_control
 from tests.llava_engine.checkpoints.mutants import HOSTILE
 from tests.llava_engine.checkpoints.rooms import change, little_memory, refusal, replace, try_out
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.delta import delta
 from llava_engine.contract import Sampling
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine
 from llava_engine.errors import ModelError
 from tests.llava_engine import originals

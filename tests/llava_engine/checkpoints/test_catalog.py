@@ -9,9 +9,9 @@ import pytest
 
 from llava_engine.checkpoints.catalog import EMBEDDED, find, name_of
 from llava_engine.checkpoints.checkpoint import open_checkpoint
-from llava_engine.checkpoints.hub.cache import is_id
 from llava_engine.checkpoints.released import RELEASED
 from llava_engine.errors import ModelError
+from llava_engine.hub.cache import is_id
 from tests.llava_engine.originals import write_tower
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from llava_engine.checkpoints.convert.convert import Target, convert
-from llava_engine.checkpoints.files import TensorFiles
+from llava_engine.checkpoints.convert import Target, convert
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.contract import LoadProgress
 from llava_engine.conversation import templates
 from llava_engine.errors import ModelError, StorageError
+from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.pictures.opening import Picture, open_picture
 from tests.llava_engine import hf_oracle
 from tests.llava_engine.originals import (

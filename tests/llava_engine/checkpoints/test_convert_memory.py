@@ -17,7 +17,7 @@ MB = 10**6
 _CONVERT = """
 import json, sys
 from pathlib import Path
-from llava_engine.checkpoints.convert.convert import convert
+from llava_engine.checkpoints.convert import convert
 def memory(field):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))

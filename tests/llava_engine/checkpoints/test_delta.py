@@ -20,9 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llava_engine.checkpoints.delta import delta
-from llava_engine.checkpoints.files import TensorFiles
-from llava_engine.checkpoints.writing import drafts
 from llava_engine.errors import ModelError, StorageError
+from llava_engine.files import drafts
+from llava_engine.files.tensor_files import TensorFiles
 from tests.llava_engine.originals import JUNE, LAYERS, LLAMA, WIDTH, language, projector, write
 
 ROWS, MORE = 300, 303

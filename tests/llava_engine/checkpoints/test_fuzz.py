@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llava_engine.checkpoints.convert.convert import convert
+from llava_engine.checkpoints.convert import convert
 from llava_engine.checkpoints.delta import delta
 from llava_engine.errors import LlavaError
 from tests.llava_engine.checkpoints.mutants import broken

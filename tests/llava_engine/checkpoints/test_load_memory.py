@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from llava_engine.checkpoints import files
 from llava_engine.checkpoints import load as loading
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import LoadCancelledError, OutOfMemoryError
+from llava_engine.files import tensor_files
 from llava_engine.model import linear
 from llava_engine.model.config import LlavaConfig
 from tests.llava_engine.large import load_apart, wide, write_large
@@ -58,7 +58,7 @@ def test_a_bin_is_let_go_of_and_an_old_one_read_once(
 ) -> None:
     content = {f"t{index}": torch.full((3, index + 1), float(index)) for index in range(6)}
     torch.save(content, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
-    monkeypatch.setattr(files, "MAPPED_BYTES", 0)
+    monkeypatch.setattr(tensor_files, "MAPPED_BYTES", 0)
     opened: list[Any] = []
     load = torch.load
 
@@ -67,7 +67,7 @@ def test_a_bin_is_let_go_of_and_an_old_one_read_once(
         return load(*args, **options)
 
     monkeypatch.setattr(torch, "load", counting)
-    tensors = files.TensorFiles(tmp_path)
+    tensors = tensor_files.TensorFiles(tmp_path)
     for name, expected in content.items():
         assert torch.equal(tensors.read(name), expected)
     assert len(opened) == (len(content) if zipped else 1)

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from llava_engine.conversation import templates
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import PictureSpan, TextSpan, prompt_text, spans
 from llava_engine.errors import ConversationError, ModelError
 from llava_engine.pictures.opening import Picture

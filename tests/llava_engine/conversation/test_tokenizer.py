@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llava_engine.conversation import templates
-from llava_engine.conversation.messages import Conversation, Message
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import PictureSpan, Span, TextSpan, prompt_text, spans
 from llava_engine.conversation.tokenizer import Slot, Tokenizer, assemble
 from llava_engine.errors import ModelError

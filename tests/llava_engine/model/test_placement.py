@@ -39,8 +39,8 @@ class Random:
     """The weights of a random model, as a checkpoint's tensors."""
 
     def __init__(self, config: LlavaConfig, folder: Path) -> None:
-        from llava_engine.checkpoints.files import StoredTensor
         from llava_engine.checkpoints.save import stored_tensors
+        from llava_engine.files.tensor_files import StoredTensor
 
         self.folder = folder
         self.all = stored_tensors(random_model(config), torch.float32)

@@ -9,7 +9,7 @@ import pytest
 from textual import events
 
 from llava_engine.errors import PictureError
-from llava_tui.screens import chat
+from llava_tui.screens import chat_screen
 from llava_tui.screens.picture_viewer import PictureViewer
 from llava_tui.widgets.chips import Chip, Remove
 from llava_tui.widgets.preview import PictureCells
@@ -191,7 +191,7 @@ async def test_the_paste_key_takes_a_picture_from_the_clipboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = drawn_file(tmp_path).read_bytes()
-    monkeypatch.setattr(chat, "paste_picture", lambda env: data)
+    monkeypatch.setattr(chat_screen, "paste_picture", lambda env: data)
     stage = Stage()
     async with stage.open() as me:
         await me.press("ctrl+v")
@@ -202,7 +202,7 @@ async def test_an_empty_clipboard_says_why_and_what_helps(monkeypatch: pytest.Mo
     def nothing(env: object) -> bytes:
         raise PictureError("There is no picture in the clipboard.", "Install wl-clipboard.")
 
-    monkeypatch.setattr(chat, "paste_picture", nothing)
+    monkeypatch.setattr(chat_screen, "paste_picture", nothing)
     stage = Stage()
     async with stage.open() as me:
         await me.press("ctrl+v")

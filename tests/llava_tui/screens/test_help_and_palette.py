@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llava_tui.commands import COMMANDS
+from llava_tui.screens.command_table import COMMANDS
 from llava_tui.screens.help import HelpScreen
 from llava_tui.themes import EMBER
 from tests.llava_tui.stage import Stage
@@ -68,8 +68,8 @@ async def test_the_colours_can_be_changed_by_name() -> None:
 
 
 async def test_an_answer_is_copied_and_it_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    from llava_tui.clipboard import Copied
-    from llava_tui.screens import chat
+    from llava_tui.screens import chat_screen
+    from llava_tui.terminal.clipboard import Copied
 
     copied: list[str] = []
 
@@ -77,7 +77,7 @@ async def test_an_answer_is_copied_and_it_says_how(monkeypatch: pytest.MonkeyPat
         copied.append(text)
         return Copied(len(text), "wl-copy", True)
 
-    monkeypatch.setattr(chat, "copy_text", copy)
+    monkeypatch.setattr(chat_screen, "copy_text", copy)
     stage = Stage()
     async with stage.open() as me:
         await me.says("What colour?")

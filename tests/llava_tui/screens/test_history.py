@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from textual.widgets import OptionList
 
+from llava_tui.history.store import Store
 from llava_tui.screens.history import HistoryScreen, ago
-from llava_tui.store import Store
 from tests.fakes.fake_engine import FakeEngine
 from tests.llava_tui.stage import Person, Stage
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llava_tui import app as app_module
-from llava_tui.store import Store
+from llava_tui.history.store import Store
 from tests.llava_tui.snapshots.scene import Compare, by_size, same
 from tests.llava_tui.stage import Person, Stage, drawn_file
 

@@ -10,7 +10,7 @@ from PIL import Image
 from textual.widget import Widget
 from textual.widgets import Static
 
-from llava_tui.shown import Shown
+from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import graphics_for
 from llava_tui.widgets.preview import PictureCells, Preview
 from tests.llava_tui.widgets.bench import Bench

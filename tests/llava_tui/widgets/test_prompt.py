@@ -9,7 +9,7 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.message import Message
 
-from llava_tui import messages
+from llava_tui.widgets import messages
 from llava_tui.widgets.prompt import Prompt, PromptText
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from llava_engine.contract import LoadProgress
-from llava_tui.events import Facts
+from llava_tui.session.events import Facts
 from llava_tui.widgets.status import Status, human_bytes, human_seconds
 from tests.fakes.fake_engine import FAKE_CARD
 from tests.llava_tui.widgets.bench import Bench

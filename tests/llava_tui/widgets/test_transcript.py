@@ -9,7 +9,7 @@ from PIL import Image
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from llava_tui.records import Turn
+from llava_tui.history.turns import Turn
 from llava_tui.widgets.transcript import Transcript
 from llava_tui.widgets.turn import PictureDesk
 from llava_tui.widgets.window import CAP, OPENED

@@ -1,0 +1,116 @@
+"""`llava convert`: a checkpoint in another layout.
+
+In: a folder and what it is to become. Out: the folder that was made on standard output; what a person should know, and
+a bar of bytes on a terminal, on standard error. Must not know layouts.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from llava_tui.commands import options
+from llava_tui.commands.byte_progress import byte_progress
+
+if TYPE_CHECKING:
+    from llava_engine.checkpoints.convert import Converted
+
+app = typer.Typer(rich_markup_mode=None)
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def _size(text: str) -> str:
+    if _bytes(text) < 1:
+        raise typer.BadParameter("must be a size, as 2GB or 500MB")
+    return text
+
+
+def _bytes(text: str) -> int:
+    """How many bytes "2GB", "1.5GiB" or "500000000" are; 0 for what is no size."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmg]i?)?b?", text.strip().lower())
+    return int(float(found[1]) * _UNITS[found[2] or ""]) if found else 0
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  llava convert llava-v1.5-7b --to hf --out llava-1.5-7b-hf
+  llava convert llava-1.5-7b-hf --to original --out llava-v1.5-7b
+  llava convert my-lora --base vicuna-7b-v1.5 --to merged --out my-llava --dtype float16
+  llava convert my-llava --to projector --out my-projector
+  llava chat --model my-projector --base vicuna-7b-v1.5
+"""
+)
+def convert(
+    model: Annotated[str, typer.Argument(metavar="FOLDER|ID", help="Any LLaVA: a folder, or a hub id in the cache.")],
+    to: Annotated[
+        Literal["hf", "original", "projector", "merged"],
+        typer.Option("--to", help="What it becomes.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder to write.", show_default=False)],
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        typer.Option("--dtype", help="What weights are stored in; else what they are in."),
+    ] = None,
+    shard_size: Annotated[
+        str, typer.Option("--shard-size", metavar="SIZE", callback=_size, help="No file is larger than this.")
+    ] = "2GB",
+    base: options.Base = None,
+    tower: options.Tower = None,
+    template: options.Template = None,
+    force: options.Force = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after a run that was cut off.")] = False,
+) -> None:
+    """Write a model in another layout; it computes the same.
+
+    \b
+    hf         as transformers' LlavaForConditionalGeneration and LlavaNext… open it
+    original   as the code of LLaVA itself opens it, the vision tower inside
+    projector  the projector alone, to go onto a language model with --base
+    merged     an adapter or a projector folded into its base
+
+    Nothing is rounded unless --dtype says so; what an adapter changed is float32 then. Needs little memory.
+    """
+    from llava_engine.checkpoints.catalog import find
+    from llava_engine.checkpoints.convert import convert as converted
+
+    try:
+        with byte_progress() as tell:
+            written = converted(
+                find(model),
+                to,
+                out,
+                dtype=dtype,
+                shard_bytes=_bytes(shard_size),
+                base=None if base is None else find(base),
+                towers=None if tower is None else {"": find(tower)},
+                template=template,
+                force=force,
+                resume=resume,
+                on_progress=tell,
+            )
+    except KeyboardInterrupt:
+        _say("", "Stopped. Go on with the same command and --resume.")
+        raise typer.Exit(130) from None
+    _report(written)
+
+
+def _report(written: Converted) -> None:
+    size = f"{written.bytes / 1e9:,.2f} GB" if written.bytes >= 1e8 else f"{written.bytes / 1e6:,.1f} MB"
+    _say(*written.notes, f"{written.tensors} tensors, {size}, in:")
+    typer.echo(_clean(written.folder))
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        typer.echo(_clean(line), err=True)
+
+
+def _clean(text: Any) -> str:
+    from llava_engine.terminal_safe import strip_control
+
+    return strip_control(str(text))

@@ -1,0 +1,261 @@
+"""`llava models`: list, show, get, remove.
+
+In: the command line. Out: lines for a person or one JSON object, on standard output; questions and progress on standard
+error. `get` is the only command of llava that fetches weights. Text from files and servers is stripped before it is
+shown. Must not know how models are read or fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llava_engine.errors import LlavaError, ModelError
+from llava_tui.commands import options
+
+if TYPE_CHECKING:
+    from llava_engine.hub.fetching import FetchProgress
+    from llava_engine.plan import Plan
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="The models on this machine, and those that were published.",
+    epilog="""\b
+Examples:
+  llava models list
+  llava models show ~/llava-7b                 what it is and what it takes
+  llava models get llava-hf/llava-1.5-7b-hf    into the cache that all tools of the hub share
+  llava chat --model llava-hf/llava-1.5-7b-hf
+""",
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="The same as one JSON object.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+class UnansweredError(LlavaError):
+    """A question that nobody is there to answer."""
+
+
+@app.command("list")
+def list_models(as_json: AsJson = False) -> None:
+    """List the published models, those in the hub cache, and the folders that you have opened."""
+    from llava_tui.commands.model_list import facts, page
+
+    found = facts()
+    _say(json.dumps(found, indent=2) if as_json else "\n".join(page(found)))
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  llava models show                             the model that comes along
+  llava models show ~/llava-7b --context 4096
+  llava models show llava-hf/llava-1.5-7b-hf --json
+"""
+)
+def show(
+    model: Annotated[
+        str | None, typer.Argument(metavar="FOLDER|ID", help="A folder or a hub id; without it, the tiny one.")
+    ] = None,
+    base: options.Base = None,
+    tower: options.Tower = None,
+    template: options.Template = None,
+    force: options.Force = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    max_memory: options.MaxMemory = None,
+    devices: options.Devices = None,
+    context: options.Context = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a model is, what it needs, and how much memory it takes.
+
+    Ends with 1 when something is missing.
+    """
+    from llava_engine.checkpoints.catalog import find, name_of
+    from llava_engine.checkpoints.released import RELEASED
+
+    try:
+        folder = find(model)
+    except ModelError:
+        published = next((one for one in RELEASED if one.id == model), None)
+        if published is None:
+            raise
+        from llava_tui.commands.model_list import about, published_facts
+
+        facts = published_facts(published, here=False)
+        _say(json.dumps(facts, indent=2) if as_json else "\n".join(about(facts)))
+        return
+    from llava_tui.commands.model_report import describe, files_in, page, plan_facts, plans
+
+    facts = {"name": name_of(folder), "folder": str(folder), "files": files_in(folder)}
+    memory: list[Plan] = []
+    missing: LlavaError | None = None
+    try:
+        from llava_engine.checkpoints.checkpoint import open_checkpoint
+
+        checkpoint = open_checkpoint(
+            folder,
+            base=None if base is None else find(base),
+            towers=None if tower is None else {"": find(tower)},
+            template=template,
+            force=force,
+        )
+    except LlavaError as error:
+        missing = error
+        facts["missing"] = {"cause": error.cause, "remedy": error.remedy}
+    else:
+        memory = plans(checkpoint, device=device, dtype=dtype, max_memory=max_memory, devices=devices, context=context)
+        facts |= {**describe(checkpoint), "memory": [plan_facts(plan) for plan in memory]}
+    _say(json.dumps(facts, indent=2) if as_json else "\n".join(page(facts, memory)))
+    if missing is not None:
+        raise missing
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  llava models get llava-hf/llava-1.5-7b-hf
+  llava models get openai/clip-vit-large-patch14-336 --yes
+
+HF_HOME or HF_HUB_CACHE says where to, HF_TOKEN opens gated models, HF_ENDPOINT names another hub, and HF_HUB_OFFLINE
+forbids the network.
+"""
+)
+def get(
+    model: Annotated[str, typer.Argument(metavar="ID", help="A model on the hub: ORG/NAME.")],
+    revision: Annotated[str, typer.Option("--revision", metavar="REV", help="A branch, tag or commit.")] = "main",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a model from the hub, or go on fetching it.
+
+    Only weights, configs and tokenizer files are fetched, never code; each is checked against the hub's checksum.
+    """
+    from llava_engine.checkpoints.catalog import named_tower
+    from llava_engine.checkpoints.released import RELEASED
+    from llava_engine.hub.cache import find_in_cache, is_id
+    from llava_engine.hub.fetching import Hub
+    from llava_tui.commands.model_report import gigabytes
+
+    hub = Hub.from_environment()
+    repository = hub.look_up(model, revision)
+    missing = hub.missing_bytes(repository)
+    advice = next((one.advice for one in RELEASED if one.id == model and one.advice), "")
+    if missing:
+        form = ".bin, read without running any code in them" if repository.has_pickles else "safetensors"
+        _note(f"{model} at {repository.commit[:12]}: {len(repository.files)} files, weights in {form}")
+        if advice:
+            _note(advice[0].upper() + advice[1:] + ".")
+        _confirm(f"Fetch {gigabytes(missing)} into {hub.cache}?", yes)
+    try:
+        with _progress(missing, repository.bytes) as tell:
+            folder = hub.fetch(repository, tell)
+    except KeyboardInterrupt:
+        _note(f"\nStopped. Go on with: llava models get {model}")
+        raise typer.Exit(130) from None
+    if as_json:
+        found = {"id": model, "commit": repository.commit, "folder": str(folder), "bytes": repository.bytes}
+        _say(json.dumps(found, indent=2))
+        return
+    _say(str(folder))
+    tower = named_tower(folder)
+    if tower and is_id(tower) and find_in_cache(tower) is None:
+        _note(f"Its vision tower is not in the cache: llava models get {tower}")
+    if not advice:
+        _note(f"Talk with it: llava chat --model {model if find_in_cache(model) == folder else folder}")
+
+
+@app.command()
+def remove(
+    model: Annotated[str, typer.Argument(metavar="ID|FOLDER", help="A hub id in the cache, or a folder on the list.")],
+    yes: Yes = False,
+) -> None:
+    """Delete a model from the hub cache, or take a folder off the list.
+
+    A folder of your own is only forgotten, never deleted.
+    """
+    from llava_engine.hub.cache import cache_folder, is_id, remove_from_cache, stored_bytes
+    from llava_tui.commands.known_folders import forget_folder
+    from llava_tui.commands.model_report import gigabytes
+    from llava_tui.paths import user_paths
+
+    try:
+        folder = Path(model).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise ModelError(f"{model!r} is neither a path nor the id of a model.", "Give a folder, or ORG/NAME.") from None
+    if forget_folder(folder, user_paths().state):
+        _say(f"{folder} is off the list; its files are as they were.")
+        return
+    if not is_id(model):
+        raise ModelError(
+            f"{model!r} is neither on the list nor the id of a model.",
+            "Folders of your own are never deleted from here.",
+        )
+    size = stored_bytes(model)
+    if size:
+        question = f"Delete {model} from {cache_folder()}, where other programs use it too ({gigabytes(size)})?"
+        _confirm(question, yes, default=False)
+    remove_from_cache(model)
+    _say(f"{model} is deleted; {gigabytes(size)} are free again.")
+
+
+def _confirm(question: str, yes: bool, *, default: bool = True) -> None:
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UnansweredError(_clean(question), "Nobody can answer here; say it again with --yes.")
+    typer.confirm(_clean(question), default=default, abort=True, err=True)
+
+
+@contextmanager
+def _progress(missing: int, total: int) -> Iterator[Callable[[FetchProgress], None]]:
+    """A line on standard error that says how far it is, when somebody looks."""
+    if not missing or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("", total=total, completed=total - missing)
+        told, file = 0.0, ""
+
+        def tell(at: FetchProgress) -> None:
+            nonlocal told, file
+            # Pieces are small, and there are many.
+            if at.file != file or at.done == at.total or time.monotonic() - told > 0.1:
+                told, file = time.monotonic(), at.file
+                bars.update(bar, completed=at.done, description=_clean(at.file))
+
+        yield tell
+
+
+def _say(text: str) -> None:
+    typer.echo(_clean(text))
+
+
+def _note(text: str) -> None:
+    typer.echo(_clean(text), err=True)
+
+
+def _clean(text: Any) -> str:
+    from llava_engine.terminal_safe import strip_control
+
+    return strip_control(str(text))

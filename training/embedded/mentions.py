@@ -1,0 +1,40 @@
+"""Grounding of mentions: for each word that names items, where they are, read from the middle of the language model.
+
+Three linear heads on the stream at a mention's last token say how many items it means and, if it is one, its column
+and row. They are thrown away after training; the model stays a plain Llama. This is what makes relations learnable.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.embedded.picture_world.places import BINS
+from training.embedded.picture_world.scenes import MOST_ITEMS
+
+SIZES = (MOST_ITEMS + 1, BINS, BINS)  # how many, column, row
+
+
+class MentionHeads(nn.Module):
+    """The three heads, as one product."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, sum(SIZES))
+
+    def forward(self, states: Tensor, targets: Tensor) -> Tensor:
+        """The loss: the mean over what is known, of the three together.
+
+        Args:
+            states: (n, width) at the mentions' last tokens.
+            targets: (n, 3) count, column and row; -1 where there is none.
+        """
+        rest = -len(states) % 128  # each new shape of a product costs a CPU library a new kernel
+        states, targets = F.pad(states, (0, 0, 0, rest)), F.pad(targets, (0, 0, 0, rest), value=-1)
+        parts = self.linear(states).float().split(SIZES, dim=-1)
+        losses = [
+            F.cross_entropy(part, target, ignore_index=-1, reduction="sum") / (target >= 0).sum().clamp(min=1)
+            for part, target in zip(parts, targets.unbind(1), strict=True)
+        ]
+        return torch.stack(losses).sum()
