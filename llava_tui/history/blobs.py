@@ -53,8 +53,8 @@ class Blobs:
         if self._folder is not None:
             try:
                 self._path(self._folder, sha256).unlink(missing_ok=True)
-            except OSError:
-                return  # a file too many harms nobody
+            except (OSError, ValueError):
+                return  # a file too many harms nobody; a damaged name is no file of ours
 
     @staticmethod
     def _path(folder: Path, sha256: str) -> Path:

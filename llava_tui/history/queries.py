@@ -9,10 +9,12 @@ import json
 import sqlite3
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from llava_engine.contract import Reply
-from llava_tui.history.turns import Chat, PictureRef, ReplyStats, Turn
+from llava_engine.conversation.conversation import Role
+from llava_tui.history import columns
+from llava_tui.history.turns import Chat, PictureRef, ReplyStats, Turn, TurnStatus
 
 Row = tuple[Any, ...]
 
@@ -25,20 +27,29 @@ TURN = """
         (SELECT count(*) FROM turns s WHERE s.parent_id IS t.parent_id AND s.chat_id = t.chat_id)
     FROM turns t
 """
+# A parent is older than its child, so has a smaller key: a damaged one that says otherwise must not lead in a circle.
 UPWARDS = """  -- from a turn (first value) up its parents, so many (second value; -1 for all)
     WITH RECURSIVE branch(id, parent_id, height) AS (
         SELECT id, parent_id, 0 FROM turns WHERE id = ?
         UNION ALL
-        SELECT p.id, p.parent_id, height + 1 FROM turns p JOIN branch b ON p.id = b.parent_id LIMIT ?
+        SELECT p.id, p.parent_id, height + 1 FROM turns p JOIN branch b ON p.id = b.parent_id
+        WHERE p.id < b.id LIMIT ?
     )
 """
 DOWNWARDS = """  -- from a turn down to where it was when it was shown last
     WITH RECURSIVE branch(id, depth) AS (
         SELECT ?, 0
         UNION ALL
-        SELECT t.shown_child_id, depth + 1 FROM turns t JOIN branch b ON t.id = b.id WHERE t.shown_child_id IS NOT NULL
+        SELECT t.shown_child_id, depth + 1 FROM turns t JOIN branch b ON t.id = b.id
+        WHERE t.shown_child_id > t.id
     )
     SELECT id FROM branch ORDER BY depth DESC LIMIT 1
+"""
+LEAF = """  -- the end of the branch that a chat shows; its newest turn, should that be none of its turns
+    SELECT coalesce(
+        (SELECT t.id FROM turns t WHERE t.id = c.leaf_id AND t.chat_id = c.id),
+        (SELECT max(t.id) FROM turns t WHERE t.chat_id = c.id)
+    ) FROM chats c WHERE c.id = ?
 """
 CHAT = """
     SELECT c.id, c.title, c.created, c.updated, (SELECT count(*) FROM turns t WHERE t.chat_id = c.id), c.leaf_id
@@ -76,32 +87,51 @@ def note_cost(db: sqlite3.Connection, answer_id: int, picture_tokens: tuple[int,
 def to_chat(row: Row, snippet: tuple[tuple[str, bool], ...] = ()) -> Chat:
     """A row of `CHAT`."""
     key, title, created, updated, turns, leaf_id = row
-    return Chat(key, title, created, updated, turns, leaf_id, snippet)
+    return Chat(
+        key,
+        columns.text(title),
+        columns.moment(created),
+        columns.moment(updated),
+        columns.number(turns),
+        columns.key(leaf_id),
+        snippet,
+    )
 
 
 def to_turn(row: Row, pictures: tuple[PictureRef, ...]) -> Turn:
-    """A row of `TURN`."""
+    """A row of `TURN`; one of which nobody can tell who spoke or how it ended is shown as damaged."""
     key, chat_id, parent_id, role, text, status, stats, error, created, version, versions = row
+    damaged = role not in get_args(Role) or status not in get_args(TurnStatus)
     return Turn(
         id=key,
         chat_id=chat_id,
-        parent_id=parent_id,
-        role=role,
-        text=text,
-        status=status,
+        parent_id=columns.key(parent_id),
+        role=role if role in get_args(Role) else "assistant",
+        text=columns.text(text),
+        status="failed" if damaged else status,
         pictures=pictures,
-        stats=None if stats is None else _stats(json.loads(stats)),
-        error=error,
-        created=created,
-        version=version,
-        versions=versions,
+        stats=columns.reply_stats(stats),
+        error="This message is damaged in the history." if damaged else columns.text(error),
+        created=columns.moment(created),
+        version=columns.number(version, least=1),
+        versions=columns.number(versions, least=1),
+    )
+
+
+def to_picture(values: Row) -> PictureRef:
+    """The columns of a picture: sha256, name, media_type, width, height, size, tokens."""
+    sha256, name, media_type, width, height, size, tokens = values
+    return PictureRef(
+        columns.text(sha256),
+        columns.text(name),
+        columns.text(media_type),
+        columns.number(width, least=1),
+        columns.number(height, least=1),
+        columns.number(size),
+        columns.key(tokens),
     )
 
 
 def stats_json(reply: Reply) -> str:
     """What the column `stats` holds."""
     return json.dumps(asdict(ReplyStats.of(reply)))
-
-
-def _stats(values: dict[str, Any]) -> ReplyStats:
-    return ReplyStats(**{**values, "picture_tokens": tuple(values["picture_tokens"])})

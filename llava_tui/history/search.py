@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Protocol
 
+from llava_tui.history import columns
+
 Snippet = tuple[tuple[str, bool], ...]
 """(text, is it what was searched for) pieces, in order."""
 
@@ -43,13 +45,13 @@ def find_chats(read: Read, query: str, limit: int) -> dict[int, Snippet] | None:
     )
     found: dict[int, Snippet] = {}
     for chat_id, turn_id in latest_hits:
-        ((text,),) = read(
+        shown = read(
             f"SELECT snippet(turns_fts, 0, char(2), char(3), '…', {_WORDS}) FROM turns_fts"
             " WHERE turns_fts MATCH ? AND rowid = ?",
             match,
             turn_id,
         )
-        found[chat_id] = _pieces(text)
+        found[chat_id] = _pieces(columns.text(shown[0][0])) if shown else ()
     in_title = " AND ".join(["title LIKE ? ESCAPE '\\'"] * len(words))
     wanted = [f"%{word.replace('_', chr(92) + '_')}%" for word in words]
     for (chat_id,) in read(f"SELECT id FROM chats WHERE {in_title} ORDER BY updated DESC LIMIT ?", *wanted, limit):

@@ -136,7 +136,7 @@ def test_a_full_disk_in_the_middle_of_a_chat_goes_on_in_memory_with_all_there_wa
     store = Store.open(tmp_path)
     chat = store.new_chat("kept")
     first = store.add_turn(chat.id, None, "user", "before")
-    store._db.execute("PRAGMA max_page_count = 1")  # what SQLite then says is what it says of a full disk
+    store._db.read("PRAGMA max_page_count = 1")  # what SQLite then says is what it says of a full disk
     second = store.add_turn(chat.id, first.id, "assistant", "during " * 20_000)
     assert not store.saved
     (notice,) = store.take_notices()
