@@ -17,6 +17,9 @@ HEAVY = ("torch", "transformers", "textual", "PIL")
 SHUT_DOORS = [
     ("llava_engine/", ("llava_tui", "training", "transformers", "textual", "typer", "rich")),
     ("llava_engine/conversation/", ("torch", "transformers", "llava_engine.model", "llava_engine.engine")),
+    ("llava_engine/model/", ("llava_engine.decoding", "llava_engine.checkpoints", "llava_engine.conversation")),
+    ("llava_engine/files/", ("llava_engine.checkpoints", "llava_engine.model", "llava_engine.hub")),
+    ("llava_engine/hub/", ("torch", "llava_engine.checkpoints", "llava_engine.model")),
     ("llava_engine/pictures/opening.py", ("torch", "transformers", "llava_engine.model")),
     ("training/", ("llava_tui", "textual")),
     ("llava_tui/", ("transformers", "training")),

@@ -12,15 +12,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from llava_engine.model.budget import KEPT_PICTURE_TOKENS
 from llava_engine.model.config import LanguageConfig, MptConfig
 
 # One position of a prompt: a token's id, or for an image token the picture it belongs to and its place in it.
 Identity = int | tuple[str, int]
 
 _BLOCK = 256
-
-# Kept of pictures for later turns: 32 of LLaVA 1.5's. The plan of a model's memory counts on it.
-KEPT_PICTURE_TOKENS = 32 * 576
 
 
 class KeyValueCache:

@@ -16,10 +16,8 @@ from llava_engine.conversation.stopping import StopMatcher
 from llava_engine.conversation.tokenizer import Detokenizer, Tokenizer
 from llava_engine.decoding.cache import Identity, KeyValueCache
 from llava_engine.decoding.sampling import generator_for, sample
+from llava_engine.model.budget import PREFILL_CHUNK
 from llava_engine.model.llava import LlavaModel
-
-# A prompt is read in pieces of this many tokens, so that a cancel is heard, and scores stay small, in long prompts.
-PREFILL_CHUNK = 512
 
 
 class CancelledError(Exception):

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from llava_engine.decoding.cache import KEPT_PICTURE_TOKENS
 from llava_engine.errors import DeviceError
+from llava_engine.model.budget import KEPT_PICTURE_TOKENS, PREFILL_CHUNK
 from llava_engine.model.config import LlavaConfig
 from llava_engine.model.free_memory import limit_for, parse_max_memory
 from llava_engine.model.linear import QUANTIZATIONS, SMALL_MODEL_PARAMETERS, has_fast_bfloat16, linear_bytes
@@ -24,10 +24,12 @@ from llava_engine.plan import Part, Place, Plan, Remedy
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-_CHUNK = 512  # positions that go through the layers at once (decoding/stream.py)
 # What torch, its threads and its allocator take beside what can be counted; a small model needs less of it.
 _LEAST_SLACK, _MOST_SLACK = 2**25, 2**28
-_LEAST_CONTEXT = 1024
+_LEAST_CONTEXT = 1024  # room for a picture of LLaVA 1.5 and a conversation about it; less helps nobody
+
+# How it is asked for, the devices, the quantization, the context.
+_Choice = tuple[str, Sequence[torch.device], str, int]
 
 
 @dataclass(frozen=True)
@@ -78,45 +80,55 @@ def plan(
     longest = config.language.max_position_embeddings
     if context is not None and not 1 <= context <= longest:
         raise DeviceError(f"A context of {context:,} tokens is not possible.", f"This model has 1 to {longest:,}.")
-    limits = parse_max_memory(max_memory)
-    model = skeleton(config)
     asked = [torch.device(name) for name in _names(device, devices)]
     auto = devices == "auto" or (device == "auto" and devices is None)
     tries = [asked[:count] for count in range(1, len(asked) + 1)] if auto else [asked]
+    drafts = _Drafts(config, stored, dtype, parse_max_memory(max_memory))
+    wanted = context or longest
+    plans = [drafts.on(some, quantize, wanted) for some in tries]
+    best = next((one for one in plans if one.fits), plans[-1])
+    return best if best.fits else replace(best, remedies=_remedies(drafts, asked, quantize, wanted))
 
-    def draft(on: Sequence[torch.device], quantize: str, context: int) -> Plan:
-        weight_dtype = choose_dtype(dtype, on, stored, _count(model))
-        sizes = _sizes(model, config, weight_dtype, quantize, context, side_dtype(on, weight_dtype))
-        places = _places(on, limits)
-        name = str(weight_dtype).removeprefix("torch.")
+
+class _Drafts:
+    """Plans of one model under other choices."""
+
+    def __init__(self, config: LlavaConfig, stored: torch.dtype, dtype: str, limits: Mapping[str, int]) -> None:
+        self._config = config
+        self._stored = stored
+        self._dtype = dtype
+        self._limits = limits
+        self._model = skeleton(config)
+
+    def on(self, devices: Sequence[torch.device], quantize: str, context: int) -> Plan:
+        """The plan on these devices, whether it fits or not."""
+        dtype = choose_dtype(self._dtype, devices, self._stored, _count(self._model))
+        sizes = _sizes(self._model, self._config, dtype, quantize, context, side_dtype(devices, dtype))
+        places = _places(devices, self._limits)
+        name = str(dtype).removeprefix("torch.")
         return Plan(tuple(places), tuple(_parts(sizes, places)), name, quantize, context)
 
-    wanted = min(context or longest, longest)
-    drafts = [draft(on, quantize, wanted) for on in tries]
-    best = next((one for one in drafts if one.fits), drafts[-1])
-    if best.fits:
-        return best
-    remedies: list[Remedy] = []
 
-    def offer(options: str, other: Plan) -> None:
-        if other.fits:
-            remedies.append(Remedy(options, other.total))
-
+def _remedies(drafts: _Drafts, asked: Sequence[torch.device], quantize: str, wanted: int) -> tuple[Remedy, ...]:
+    """Other choices that fit, those that change the least first."""
     fewer = [size for size in (wanted // 2, wanted // 4, wanted // 8) if size >= _LEAST_CONTEXT]
     smaller = [name for name in ("int8", "int4") if quantize == "none" or (quantize, name) == ("int8", "int4")]
     every = [torch.device(name) for name in _names("auto", "auto")]
-    if len(every) > len(asked):
-        offer("--devices auto", draft(every, quantize, wanted))
+    choices: list[_Choice] = [("--devices auto", every, quantize, wanted)] if len(every) > len(asked) else []
+    choices += [(f"--quantize {name}", asked, name, wanted) for name in smaller]
+    choices += [(f"--context {size}", asked, quantize, size) for size in fewer]
+    found = _fitting(drafts, choices)
     for name in smaller:
-        offer(f"--quantize {name}", draft(asked, name, wanted))
-    for size in fewer:
-        offer(f"--context {size}", draft(asked, quantize, size))
-    for name in smaller:
-        for size in fewer if not remedies else []:
-            offer(f"--quantize {name} --context {size}", draft(asked, name, size))
+        if not found:
+            found = _fitting(drafts, [(f"--quantize {name} --context {n}", asked, name, n) for n in fewer])
     if asked[0].type != "cpu":
-        offer("--device cpu", draft([torch.device("cpu")], quantize, wanted))
-    return replace(best, remedies=tuple(remedies))
+        found += _fitting(drafts, [("--device cpu", [torch.device("cpu")], quantize, wanted)])
+    return tuple(found)
+
+
+def _fitting(drafts: _Drafts, choices: Iterable[_Choice]) -> list[Remedy]:
+    plans = [(options, drafts.on(devices, quantize, context)) for options, devices, quantize, context in choices]
+    return [Remedy(options, plan.total) for options, plan in plans if plan.fits]
 
 
 def choose_dtype(name: str, devices: Sequence[torch.device], stored: torch.dtype, parameters: int) -> torch.dtype:
@@ -272,7 +284,7 @@ def _sizes(
 def _step(model: nn.Module, config: LlavaConfig, dtype: torch.dtype, context: int) -> int:
     """What reading a piece of a prompt or a picture takes beside weights, and what packing the largest weight takes."""
     language, vision = config.language, config.vision
-    rows = min(_CHUNK, context)
+    rows = min(PREFILL_CHUNK, context)
     wide = 2 * language.intermediate_size + 8 * language.hidden_size
     reading = 4 * (rows * (wide + context) + 2 * language.vocab_size)
     seeing = 4 * (vision.grid**2 + 1) * (2 * vision.intermediate_size + 8 * vision.hidden_size)
