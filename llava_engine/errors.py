@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llava_engine.terminal_safe import SafeText, strip_control
+
 if TYPE_CHECKING:
     from llava_engine.plan import Plan
 
@@ -21,14 +23,20 @@ class LlavaError(Exception):
     Args:
         cause: what is wrong, one line, naming the file, URL or value.
         remedy: what to do about it, one line; empty when the cause says it already.
+
+    Both quote names and words from outside, and end on terminals: they are stripped here, once for all.
     """
 
+    cause: SafeText
+    remedy: SafeText
+
     def __init__(self, cause: str, remedy: str = "") -> None:
+        cause = strip_control(cause)
         if len(cause) > _LONGEST_CAUSE:  # it quotes a value from outside; both of its ends say most
             cause = f"{cause[: _LONGEST_CAUSE // 2]} … {cause[-_LONGEST_CAUSE // 2 :]}"
-        super().__init__(f"{cause}\n{remedy}" if remedy else cause)
-        self.cause = cause
-        self.remedy = remedy
+        self.cause = strip_control(cause)
+        self.remedy = strip_control(remedy)
+        super().__init__(f"{self.cause}\n{self.remedy}" if self.remedy else self.cause)
 
 
 class PictureError(LlavaError):

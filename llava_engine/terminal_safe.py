@@ -1,18 +1,30 @@
-"""Text from outside (a model, a file, a server) -> text that can not command a terminal.
+"""Text from outside (a model, a file, a server, a person) -> text that can not command a terminal.
 
 Taken out: escape sequences (ECMA-48: CSI, OSC, DCS and their kin, in 7 and 8 bits), control characters other than
-newline and tab, and the characters that reverse the reading order. What such a sequence would have wrapped stays.
+newline and tab, the characters that reverse the reading order, and invisible ones that are no letters of any script.
+What such a sequence would have wrapped stays. CR and CRLF are line ends, as terminals paste them.
+
+The joiners U+200C and U+200D (Persian, family emoji), the direction marks U+200E, U+200F and U+061C (they show how
+their neighbours run, and reverse nothing) and the tags of flag emoji are letters of a text, and stay.
+
+`SafeText` is what comes out. Whatever shows text takes it, so that the type checker finds who forgot. Nothing else
+makes it, but literals in our own code: `SafeText("…")`.
 """
 
 from __future__ import annotations
 
 import re
 from enum import Enum, auto
+from typing import NewType
+
+SafeText = NewType("SafeText", str)
+"""Text that can not command a terminal, of any number of lines."""
 
 _SUSPECT = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 except tab and newline, DEL, C1
     "\u202a-\u202e\u2066-\u2069"  # embeddings, overrides and isolates of the reading order
+    "\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb"  # no width and no letter: two names look alike
     "\ud800-\udfff"  # half a character: can not be written to any terminal
     "]"
 )
@@ -31,14 +43,21 @@ class ControlStripper:
 
     def __init__(self) -> None:
         self._state = _State.TEXT
+        self._returned = False  # the last character was a CR, which an LF may follow
 
-    def push(self, text: str) -> str:
+    def push(self, text: str) -> SafeText:
         """What of this piece may be shown. Nothing is ever held back, so there is no flush."""
-        if self._state is _State.TEXT and not _SUSPECT.search(text):
-            return text
-        return "".join(map(self._take, text))
+        if self._state is _State.TEXT and not self._returned and not _SUSPECT.search(text):
+            return SafeText(text)
+        return SafeText("".join(map(self._take, text)))
 
     def _take(self, character: str) -> str:
+        if character == "\n" and self._returned:
+            self._returned = False
+            return ""
+        self._returned = character == "\r"
+        if self._returned:
+            character = "\n"
         if character == "\x1b":
             in_string = self._state is _State.STRING
             self._state = _State.STRING_ESCAPE if in_string else _State.ESCAPE
@@ -88,6 +107,11 @@ class ControlStripper:
         return "" if _SUSPECT.match(character) else character
 
 
-def strip_control(text: str) -> str:
+def strip_control(text: str) -> SafeText:
     """The text without anything that commands a terminal."""
     return ControlStripper().push(text)
+
+
+def one_line(text: str) -> SafeText:
+    """The same on one line, its blanks squeezed: for names and titles, which may hold line ends."""
+    return SafeText(" ".join(strip_control(text).split()))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llava_engine.errors import LlavaError, OutOfMemoryError
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.commands.plan_lines import plan_lines
 from llava_tui.session.events import AnswerGrew, BranchChanged, ChatChanged, Event, Loading, Notice, TurnAdded
 
@@ -45,14 +45,12 @@ class Outbox:
     def tell(self, error: BaseException) -> None:
         """A user's error is told as it is; a bug leaves a crash file, and the conversation goes on."""
         if isinstance(error, LlavaError):
-            remedy = strip_control(error.remedy)
-            if isinstance(error, OutOfMemoryError):
-                remedy = "\n".join((remedy, *plan_lines(error.plan)))
-            self.add(Notice(strip_control(error.cause), remedy))
+            lines = plan_lines(error.plan) if isinstance(error, OutOfMemoryError) else ()
+            self.add(Notice(error.cause, strip_control("\n".join((error.remedy, *lines)))))
             return
         path = self._report_bug(error) if self._report_bug is not None else None
         remedy = f"A report for us is in {path}." if path is not None else ""
-        self.add(Notice(f"Something broke: {one_line(error)}", remedy))
+        self.add(Notice(strip_control(f"Something broke: {reason(error)}"), strip_control(remedy)))
 
     def take(self) -> list[Event]:
         """All events, oldest first.
@@ -70,9 +68,9 @@ class Outbox:
         ]
 
 
-def one_line(error: BaseException | None) -> str:
+def reason(error: BaseException | None) -> SafeText:
     """What is wrong, for a line on the screen."""
     if error is None:
-        return ""
+        return SafeText("")
     text = error.cause if isinstance(error, LlavaError) else f"{type(error).__name__}: {error}"
-    return " ".join(strip_control(text).split())[:200]
+    return one_line(one_line(text)[:200])  # a line's end of a notice; the crash file has the whole

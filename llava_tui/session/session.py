@@ -37,7 +37,7 @@ from llava_tui.session.events import (
 )
 from llava_tui.session.growing_answer import Answer
 from llava_tui.session.model_loader import LoadModel, ModelLoader
-from llava_tui.session.outbox import Outbox, one_line
+from llava_tui.session.outbox import Outbox, reason
 from llava_tui.session.picture_shelf import PictureShelf
 from llava_tui.session.prompts import Prompts
 
@@ -384,7 +384,7 @@ class ChatSession:
         if answer.error is not None:
             self._out.tell(answer.error)
         turn = self._store.finish_turn(
-            answer.turn.id, answer.text, answer.status, reply=answer.reply, error=one_line(answer.error)
+            answer.turn.id, answer.text, answer.status, reply=answer.reply, error=reason(answer.error)
         )
         self._out.add(TurnFinished(turn))
         if answer.reply is not None and self._leaf_id == turn.id:
