@@ -15,6 +15,9 @@ import traceback
 from datetime import datetime
 from pathlib import Path
 
+from llava_engine.errors import StorageError
+from llava_engine.files.atomic import write_bytes
+
 _PACKAGES = ("llava", "textual", "textual-image", "pillow", "torch", "transformers", "tokenizers", "safetensors")
 _LONGEST_MESSAGE = 300
 _QUOTED = re.compile(r"(['\"]).{12,}\1", re.DOTALL)  # from the first quote to the last: texts have apostrophes
@@ -33,13 +36,11 @@ def write_report(error: BaseException, folder: Path) -> Path | None:
         crashes.mkdir(mode=0o700, parents=True, exist_ok=True)
         # To the microsecond: no two have the same name, and their order is that of their names.
         path = crashes / f"crash-{datetime.now():%Y-%m-%d-%H%M%S-%f}-{os.getpid()}.txt"
-        part = path.with_suffix(".part")
-        part.write_text(_report(error), encoding="utf-8", errors="backslashreplace")
-        part.replace(path)
+        write_bytes(path, _report(error).encode(errors="backslashreplace"))
         for old in sorted(crashes.glob("crash-*.txt"))[:-_KEPT]:
             with contextlib.suppress(OSError):
                 old.unlink()
-    except OSError:
+    except (OSError, StorageError):
         return None
     return path
 

@@ -12,29 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from llava_engine.errors import DataError, StorageError
+from llava_engine.errors import DataError
+from llava_engine.files.atomic import replaced_file
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors by name. Raises `StorageError` when there is no space or no permission."""
-    part = path.with_name(path.name + ".part")
-    try:
+    with replaced_file(path) as part:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, part)
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        raise StorageError(f"{path} can not be written: {error}.") from error
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a text file. Raises `StorageError` as `write_tensors` does."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StorageError(f"{path} can not be written: {error.strerror}.") from error
 
 
 def read_into(module: nn.Module, path: Path, *, tied: Mapping[str, str] | None = None) -> None:

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
-from llava_engine.errors import DataError, StorageError
+from llava_engine.errors import DataError
+from llava_engine.files.atomic import replaced_file, storage_errors
 from llava_engine.model.linear import has_fast_bfloat16
 from training.config import STATE_FILE, Optim, Run
 from training.track import Track
@@ -167,13 +168,8 @@ def save_state(stage: Stage, optimizer: torch.optim.Optimizer, out: Path, step: 
         "optimizer": optimizer.state_dict(),
         "notes": stage.notes(),
     }
-    part = out / (STATE_FILE + ".part")
-    try:
+    with replaced_file(out / STATE_FILE) as part:
         torch.save(state, part)
-        part.replace(out / STATE_FILE)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StorageError(f"The training state can not be written to {out}: {error.strerror}.") from error
 
 
 def load_state(stage: Stage, optimizer: torch.optim.Optimizer, out: Path) -> tuple[int, float]:
@@ -268,7 +264,5 @@ def _attention(device: str) -> Iterator[None]:
 
 
 def _folder(out: Path) -> None:
-    try:
+    with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{out} can not be made: {error.strerror}.") from error

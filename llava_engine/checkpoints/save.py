@@ -7,11 +7,7 @@ settings are files that belong to the model and are copied as they are.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -20,7 +16,7 @@ from torch import Tensor
 
 from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.layouts.hf.config import to_hf
-from llava_engine.errors import StorageError
+from llava_engine.files.atomic import replaced_folder
 from llava_engine.model.llava import LlavaModel
 
 # What stands in a checkpoint beside config and weights, and is the same before and after training.
@@ -70,32 +66,3 @@ def stored_tensors(model: LlavaModel, dtype: torch.dtype) -> dict[str, Tensor]:
         for stored, part in zip(names, torch.split(parameter.detach(), list(split)), strict=True):
             tensors[stored] = part.to(device="cpu", dtype=dtype).contiguous().clone()
     return tensors
-
-
-@contextmanager
-def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `folder` when the block ends well, and is removed when it does not.
-
-    Raises:
-        StorageError: no space, no permission.
-    """
-    draft: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        draft.chmod(0o755)
-        yield draft
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-            folder.rename(old)
-            draft.rename(folder)
-            shutil.rmtree(old)
-        else:
-            draft.rename(folder)
-    except OSError as error:
-        raise StorageError(
-            f"{folder} can not be written: {error.strerror or error}.", "Choose another folder."
-        ) from error
-    finally:
-        if draft is not None and draft.exists():
-            shutil.rmtree(draft, ignore_errors=True)

@@ -1,7 +1,7 @@
 """A folder that is written over minutes and appears under its name only when it is whole; what was cut off goes on.
 
 The draft stands beside its place as `.NAME.unfinished`, with a note of what it is made from, so that nobody goes on
-with other inputs. `save.replaced_folder` is for what is written in seconds. Knows nothing of what the folder holds.
+with other inputs. `atomic.replaced_folder` is for what is written in seconds. Knows nothing of what the folder holds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llava_engine.errors import StorageError
+from llava_engine.files.atomic import storage_errors
 
 _NOTE = "made-from.json"
 _SPARE_BYTES = 64 * 2**20  # for configs, an index, and the file system's own
@@ -36,7 +37,7 @@ def draft_folder(target: Path, made_from: dict[str, object], *, resume: bool) ->
     check_target(target)
     draft = unfinished(target)
     note = json.loads(json.dumps(made_from))
-    try:
+    with storage_errors(target):
         if draft.exists():
             _check_draft(draft, note, resume)
         else:
@@ -52,10 +53,6 @@ def draft_folder(target: Path, made_from: dict[str, object], *, resume: bool) ->
         if target.exists():
             target.rmdir()  # it was empty when we began, and it still has to be
         draft.rename(target)
-    except OSError as error:
-        raise StorageError(
-            f"{target} can not be written: {error.strerror or error}.", "Free some space, or choose another folder."
-        ) from error
 
 
 def unfinished(target: Path) -> Path:

@@ -22,7 +22,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from llava_engine.errors import ModelError, StorageError
+from llava_engine.errors import ModelError
+from llava_engine.files.atomic import storage_errors, write_text
 
 SHARD_BYTES = 2_000_000_000
 """A file's size at most, unless one tensor alone is larger. An interrupted run repeats no more than this."""
@@ -199,7 +200,7 @@ class ShardWriter:
         """
         planned = self._planned(name)
         shard = self._shard_of[name]
-        try:
+        with storage_errors(self.folder):
             descriptor = self._descriptor(shard)
             at = shard.place(name)
             end = at + planned.bytes
@@ -215,8 +216,6 @@ class ShardWriter:
             del self._waiting[shard.file][name]
             if not self._waiting[shard.file]:
                 self._complete(shard)
-        except OSError as error:
-            raise _storage_error(self.folder, error) from error
 
     def finish(self) -> None:
         """Write the index, where there is more than one file.
@@ -227,10 +226,8 @@ class ShardWriter:
         """
         if self.missing:
             raise ValueError(f"not written: {', '.join(self.missing[:5])}")
-        try:
+        with storage_errors(self.folder):
             self._await_names()
-        except OSError as error:
-            raise _storage_error(self.folder, error) from error
         if len(self.shards) == 1:
             return
         index = {
@@ -239,10 +236,7 @@ class ShardWriter:
         }
         stem = self.shards[0].file.rpartition("-00001-of-")[0]
         text = json.dumps(index, indent=2, sort_keys=True) + "\n"
-        try:
-            (self.folder / f"{stem}.safetensors.index.json").write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise _storage_error(self.folder, error) from error
+        write_text(self.folder / f"{stem}.safetensors.index.json", text)
 
     def __enter__(self) -> Self:
         return self
@@ -328,9 +322,3 @@ def _write_all(descriptor: int, data: memoryview, at: int) -> int:
     while done < len(data):
         done += os.write(descriptor, data[done : done + _WRITE_BYTES])
     return done
-
-
-def _storage_error(folder: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"{folder} can not be written: {error.strerror or error}.", "Free some space, or choose another folder."
-    )

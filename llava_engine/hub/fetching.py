@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from llava_engine.errors import ModelError, StorageError
+from llava_engine.files.atomic import write_text
 from llava_engine.hub.cache import cache_folder, check_id, check_revision, repository_folder
 from llava_engine.hub.listing import RemoteFile, Repository, read_listing
 from llava_engine.hub.server import HubServer, PassingTrouble
@@ -109,7 +110,9 @@ class Hub:
                 done += file.size
                 tell(file.size)
             if repository.revision != repository.commit:
-                _write_ref(folder / "refs" / repository.revision, repository.commit)
+                reference = folder / "refs" / repository.revision
+                reference.parent.mkdir(parents=True, exist_ok=True)
+                write_text(reference, repository.commit)
         except OSError as error:
             raise StorageError(
                 f"The hub cache {self.cache} can not be written: {error.strerror or error}.",
@@ -254,10 +257,3 @@ def _link(blob: Path, name: Path) -> None:
     except (OSError, NotImplementedError):
         shutil.copyfile(blob, draft)
     draft.replace(name)
-
-
-def _write_ref(file: Path, commit: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    draft.write_text(commit, encoding="ascii")
-    draft.replace(file)

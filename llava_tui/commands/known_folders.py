@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from llava_engine.contract import ModelCard
+from llava_engine.errors import StorageError
+from llava_engine.files.atomic import write_text
 
 KEPT = 100
 
@@ -66,8 +67,6 @@ def _file(state: Path) -> Path:
 
 def _write(folders: list[KnownFolder], state: Path) -> None:
     rows = [{"path": str(folder.path), "opened": folder.opened} for folder in folders]
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, StorageError):
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = _file(state).with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"folders": rows}, indent=1) + "\n", encoding="utf-8")
-        part.replace(_file(state))
+        write_text(_file(state), json.dumps({"folders": rows}, indent=1) + "\n")

@@ -6,9 +6,10 @@ Knows no pictures and no database. Safe in any thread.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
+
+from llava_engine.errors import StorageError
+from llava_engine.files.atomic import storage_errors, write_bytes
 
 
 class Blobs:
@@ -22,16 +23,18 @@ class Blobs:
         self._folder = folder
         self._unsaved: dict[str, bytes] = {}
 
-    def keep(self, sha256: str, data: bytes) -> OSError | None:
+    def keep(self, sha256: str, data: bytes) -> StorageError | None:
         """Keep `data`, whose hash the caller knows. Returns why it is in memory only, or None when it is on disk."""
         if self._folder is None:
             self._unsaved[sha256] = data
             return None
         path = self._path(self._folder, sha256)
         try:
-            if not (path.is_file() and path.stat().st_size == len(data)):
-                _write_whole(path, data)
-        except OSError as error:
+            with storage_errors(path):
+                if not (path.is_file() and path.stat().st_size == len(data)):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_bytes(path, data, 0o600)
+        except StorageError as error:
             self._unsaved[sha256] = data
             return error
         return None
@@ -61,19 +64,3 @@ class Blobs:
         if not (len(sha256) == 64 and all(digit in "0123456789abcdef" for digit in sha256)):
             raise ValueError(f"not a SHA-256: {sha256!r}")  # it becomes a path: nothing else may
         return folder / sha256[:2] / sha256
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there with all its content, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

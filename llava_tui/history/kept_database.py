@@ -234,10 +234,10 @@ class KeptDatabase:
         )
 
 
-def not_kept(where: object, error: BaseException, what: str = "Chats are") -> StorageError:
+def not_kept(where: object, error: BaseException) -> StorageError:
     """The notice for what stays in memory only."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return StorageError(
-        f"{what} not kept: {where} can not be written ({reason}).",
+        f"Chats are not kept: {where} can not be written ({reason}).",
         "Free some space or check the permissions, and start llava again. Till then, all goes on in memory.",
     )

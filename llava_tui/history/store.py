@@ -19,7 +19,7 @@ from llava_engine.conversation.conversation import Role
 from llava_engine.errors import StorageError
 from llava_engine.pictures.opening import Picture
 from llava_tui.history.blobs import Blobs
-from llava_tui.history.kept_database import KeptDatabase, LockedError, not_kept
+from llava_tui.history.kept_database import KeptDatabase, LockedError
 from llava_tui.history.queries import (
     CHAT,
     DOWNWARDS,
@@ -270,7 +270,7 @@ class Store:
             )
         )
         if problem is not None:
-            self._db.tell(not_kept(problem.filename or "the chat history", problem, "The picture is"))
+            self._db.tell(StorageError(f"The picture is not kept: {problem.cause}", problem.remedy))
         return PictureRef(picture.sha256, picture.name, picture.media_type, width, height, len(picture.data))
 
     def picture_bytes(self, sha256: str) -> bytes:

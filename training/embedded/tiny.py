@@ -17,6 +17,7 @@ from torch import nn
 
 from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.conversation.tokenizer import Tokenizer
+from llava_engine.files.atomic import write_text
 from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
 from llava_engine.model.llava import LlavaModel
 from training.config import Optim, Run, TinyShape
@@ -26,7 +27,7 @@ from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS
 from training.embedded.text import LANGUAGE_FILE, TextSource, TextStage, new_language_model
 from training.embedded.tower import HEADS_FILE, MEAN, SPREAD, TOWER_FILE, TowerStage, new_tower
 from training.embedded.vocabulary import IMAGE, learn_tokenizer, save_tokenizer
-from training.saving import read_into, write_text
+from training.saving import read_into
 from training.trainer import Outcome, train
 
 FEATURE_LAYER = -1  # the tower is ours: its last layer is made to be read
@@ -114,7 +115,7 @@ def put_together(shape: TinyShape, *, tower: Path, language: Path, tokenizer: Pa
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy2(tokenizer / name, companions / name)
         for name, settings in _settings(shape, config).items():
-            write_text(json.dumps(settings, indent=2) + "\n", companions / name)
+            write_text(companions / name, json.dumps(settings, indent=2) + "\n")
         save_checkpoint(model, out / MODEL_FOLDER, companions=companions)
     shutil.copy2(tower / HEADS_FILE, out / HEADS_FILE)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from llava_engine.errors import StorageError
+from llava_engine.files.atomic import storage_errors, write_text
 
 UNKNOWN, BEGIN, END, PAD, IMAGE = "<unk>", "<s>", "</s>", "<pad>", "<image>"
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -60,17 +60,13 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, *, context: int) -> None:
         "padding_side": "right",
         "model_max_length": context,
     }
-    try:
+    with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in (
             ("tokenizer.json", tokenizer.to_str(pretty=True)),
             ("tokenizer_config.json", json.dumps(settings, indent=2) + "\n"),
         ):
-            part = folder / (name + ".part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(folder / name)
-    except OSError as error:
-        raise StorageError(f"The tokenizer can not be written to {folder}: {error.strerror}.") from error
+            write_text(folder / name, text)
 
 
 def _with_bytes(learned: Tokenizer) -> Tokenizer:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llava_engine.errors import StorageError
+from llava_engine.files.atomic import storage_errors, write_text
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 
@@ -72,14 +72,10 @@ def pictures(
 
 
 def _write(path: Path, text: str) -> None:
-    """All or nothing: to a temporary name, then renamed."""
-    beside = path.with_name(path.name + ".part")
-    try:
+    """Put a text between the marks of a file that has them, or make it the whole file."""
+    with storage_errors(path):
         before, begin, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(BEGIN)
         _, end, after = rest.partition(END)
         if end:
             text = f"{before}{begin}\n{text}{end}{after}"
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path} can not be written: {error.strerror}.", "Choose another file.") from error
+        write_text(path, text)
