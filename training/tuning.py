@@ -12,10 +12,11 @@ from pathlib import Path
 
 from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.load import load_trainable
-from llava_engine.checkpoints.save import save_checkpoint
+from llava_engine.checkpoints.save import COMPANIONS, save_checkpoint
 from llava_engine.conversation.templates import Template, get
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.errors import DataError, ModelError
+from llava_engine.files.safety import own_files
 from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.model.llava import LlavaModel
 from llava_engine.pictures.processing import Preprocessing
@@ -109,6 +110,8 @@ def _keeper(folder: Path, config: LlavaConfig) -> Callable[[LlavaModel, Path], N
     """
     if config.template is None:
         config = replace(config, template=TEMPLATE)
+
+    own_files(folder, COMPANIONS)  # a link that leads out of it is refused now, not when there is something to save
 
     def keep(model: LlavaModel, out: Path) -> None:
         model.config = config

@@ -6,7 +6,6 @@ name when it is whole; what was cut off goes on. Knows nothing of who asks.
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from llava_engine.checkpoints.layouts.written import Layout, OutTensor
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import ModelError, StorageError
 from llava_engine.files.drafts import check_space, check_target, draft_folder, stamps, unfinished
-from llava_engine.files.safety import check_own_file
+from llava_engine.files.safety import copy_own_file
 from llava_engine.files.shards import SHARD_BYTES, ShardWriter, divide
 
 Target = Literal["hf", "original", "projector", "merged"]
@@ -150,7 +149,6 @@ def _write_files(layout: Layout, room: Path) -> None:
     for name, content in layout.files.items():
         (room / name).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
-            check_own_file(content.parent, content)
-            shutil.copyfile(content, room / name)
+            copy_own_file(content, room / name)
         else:
             (room / name).write_text(content, encoding="utf-8")

@@ -7,7 +7,6 @@ settings are files that belong to the model and are copied as they are.
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.layouts.hf.config import to_hf
 from llava_engine.files.atomic import replaced_folder
+from llava_engine.files.safety import copy_own_file, own_files
 from llava_engine.model.llava import LlavaModel
 
 # What stands in a checkpoint beside config and weights, and is the same before and after training.
@@ -30,6 +30,7 @@ COMPANIONS = (
     "processor_config.json",
     "generation_config.json",
     "chat_template.jinja",
+    "chat_template.json",
 )
 
 
@@ -45,6 +46,7 @@ def save_checkpoint(
         dtype: what the weights are stored in.
 
     Raises:
+        ModelError: one of the companions is a link that leads out of their folder.
         StorageError: no space, no permission.
     """
     with replaced_folder(folder) as draft:
@@ -52,9 +54,8 @@ def save_checkpoint(
         (draft / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
         config = {**to_hf(model.config), "dtype": str(dtype).removeprefix("torch.")}
         (draft / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        for name in COMPANIONS if companions else ():
-            if companions and (companions / name).is_file():
-                shutil.copy2(companions / name, draft / name)
+        for file in own_files(companions, COMPANIONS) if companions else ():
+            copy_own_file(file, draft / file.name)
 
 
 def stored_tensors(model: LlavaModel, dtype: torch.dtype) -> dict[str, Tensor]:

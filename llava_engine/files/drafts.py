@@ -1,7 +1,8 @@
 """A folder that is written over minutes and appears under its name only when it is whole; what was cut off goes on.
 
 The draft stands beside its place as `.NAME.unfinished`, with a note of what it is made from, so that nobody goes on
-with other inputs. `atomic.replaced_folder` is for what is written in seconds. Knows nothing of what the folder holds.
+with other inputs, and under a lock, so that no two processes write into it. `atomic.replaced_folder` is for what is
+written in seconds. Knows nothing of what the folder holds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from llava_engine.errors import StorageError
 from llava_engine.files.atomic import storage_errors
+from llava_engine.files.lock import held
 
 _NOTE = "made-from.json"
 _SPARE_BYTES = 64 * 2**20  # for configs, an index, and the file system's own
@@ -32,16 +34,19 @@ def draft_folder(target: Path, made_from: dict[str, object], *, resume: bool) ->
 
     Raises:
         StorageError: there is such a folder; there is a draft and `resume` is not set, or it was made from something
-            else; the disk is full or may not be written to.
+            else, or another process is at work in it; the disk is full or may not be written to.
     """
-    check_target(target)
     draft = unfinished(target)
     note = json.loads(json.dumps(made_from))
     with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    # The lock stands beside the draft, so that it holds while the draft becomes the target.
+    with held(draft.with_name(f"{draft.name}.lock"), target), storage_errors(target):
+        check_target(target)
         if draft.exists():
             _check_draft(draft, note, resume)
         else:
-            draft.mkdir(parents=True)
+            draft.mkdir()
             (draft / _NOTE).write_text(json.dumps(note), encoding="utf-8")
         try:
             yield draft

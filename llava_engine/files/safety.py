@@ -1,11 +1,14 @@
 """Whether a file of a model folder is the folder's own and is really there, before anything opens it.
 
 Refused are symbolic links that lead out of the folder (a stranger's archive could point anywhere) and git-LFS pointers,
-the small text files that a checkout without git-lfs leaves in place of the weights. Opens nothing but the first bytes.
+the small text files that a checkout without git-lfs leaves in place of the weights. What is copied out of a stranger's
+folder is copied here.
 """
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from llava_engine.errors import ModelError
@@ -52,6 +55,25 @@ def check_own_file(folder: Path, file: Path) -> None:
             f"{folder} holds git-LFS pointers, not the files themselves ({file.name} is one).",
             "Run `git lfs pull` in it, or fetch the model with: llava models get ID",
         )
+
+
+def own_files(folder: Path, names: Iterable[str]) -> tuple[Path, ...]:
+    """Those of these files that a folder has; raises `ModelError` where one is not its own, see `check_own_file`."""
+    files = [folder / name for name in names]
+    for file in files:
+        check_own_file(folder, file)
+    return tuple(file for file in files if file.exists())
+
+
+def copy_own_file(file: Path, to: Path) -> None:
+    """Copy a file of a stranger's folder: a link in it would bring a private file into what we write.
+
+    Raises:
+        ModelError: it is not the folder's own.
+        OSError: it can not be read or written.
+    """
+    check_own_file(file.parent, file)
+    shutil.copyfile(file, to)
 
 
 def _blobs(home: Path) -> Path | None:

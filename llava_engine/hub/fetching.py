@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 from llava_engine.errors import ModelError, StorageError
 from llava_engine.files.atomic import write_text
+from llava_engine.files.lock import try_lock
 from llava_engine.hub.cache import cache_folder, check_id, check_revision, repository_folder
 from llava_engine.hub.listing import RemoteFile, Repository, read_listing
 from llava_engine.hub.server import HubServer, PassingTrouble
@@ -137,7 +137,7 @@ class Hub:
         part = blob.with_name(f"{blob.name}.incomplete")
         path = f"/{repository.id}/resolve/{repository.commit}/{quote(file.name)}"
         with part.open("ab") as out:
-            if not _is_ours_alone(out):
+            if not try_lock(out.fileno()):
                 raise ModelError(f"{repository.id} is being fetched already.", "Wait for the other one to end.")
             arriving = _Arriving(out, part, file, tell)
             tell(arriving.size)
@@ -231,19 +231,6 @@ def _bytes_here(blobs: Path, file: RemoteFile) -> int:
         except OSError:
             continue
     return 0
-
-
-def _is_ours_alone(out: IO[bytes]) -> bool:
-    """Whether no other process fetches the same file; the lock ends with the file's closing."""
-    if sys.platform == "win32":
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _link(blob: Path, name: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,26 @@ def losses(folder: Path) -> list[float]:
 
 def quick_run(out: Path, steps: int, *, resume: bool = False) -> Run:
     return Run(out, steps=steps, workers=0, log_steps=5, threads=1, precision="fp32", resume=resume)
+
+
+def test_a_strangers_link_is_not_brought_into_what_is_written(
+    start: Path, photos: Path, tmp_path: Path, silent: Say
+) -> None:
+    strange = tmp_path / "strange"
+    shutil.copytree(start / "model", strange)
+    (tmp_path / "private").write_text("mine")
+    (strange / "chat_template.jinja").symlink_to(tmp_path / "private")
+    with pytest.raises(ModelError, match=r"chat_template\.jinja is a link that leads out"):
+        tune(
+            "finetune",
+            strange,
+            Material(str(photos / "rows.json"), photos, batch=5),
+            quick_run(tmp_path / "out", 1),
+            QUICK,
+            Course(thaw=1),
+            silent,
+        )
+    assert not (tmp_path / "out" / "model").exists()
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def put_together(shape: TinyShape, *, tower: Path, language: Path, tokenizer: Pa
     with tempfile.TemporaryDirectory() as draft:
         companions = Path(draft)
         for name in ("tokenizer.json", "tokenizer_config.json"):
-            shutil.copy2(tokenizer / name, companions / name)
+            shutil.copyfile(tokenizer / name, companions / name)
         for name, settings in _settings(shape, config).items():
             write_text(companions / name, json.dumps(settings, indent=2) + "\n")
         save_checkpoint(model, out / MODEL_FOLDER, companions=companions)

@@ -7,7 +7,6 @@ What does not fit is refused before anything is written; what was cut off goes o
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -30,7 +29,7 @@ from llava_engine.files.ahead import ahead
 from llava_engine.files.drafts import check_space, check_target, draft_folder, stamps, unfinished
 from llava_engine.files.flat import FlatReader
 from llava_engine.files.json import read_json
-from llava_engine.files.safety import check_own_file
+from llava_engine.files.safety import copy_own_file, own_files
 from llava_engine.files.shards import SHARD_BYTES, PlannedTensor, Shard, ShardWriter, divide
 from llava_engine.files.tensor_files import TensorFiles
 
@@ -244,10 +243,8 @@ def _check_space(target: Path, shards: Sequence[Shard]) -> None:
 
 
 def _copy_companions(source: Path, folder: Path) -> None:
-    for name in ("config.json", *COMPANIONS):
-        check_own_file(source, source / name)
-        if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+    for file in own_files(source, ("config.json", *COMPANIONS)):
+        copy_own_file(file, folder / file.name)
 
 
 def _described(base: Path) -> str:

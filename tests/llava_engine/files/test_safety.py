@@ -10,7 +10,7 @@ import pytest
 from llava_engine.checkpoints.catalog import EMBEDDED
 from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.errors import ModelError
-from llava_engine.files.safety import check_own_file
+from llava_engine.files.safety import check_own_file, copy_own_file, own_files
 
 # As the git-lfs specification writes one.
 POINTER = (
@@ -53,6 +53,28 @@ def test_a_link_within_the_folder(folder: Path) -> None:
     (folder / "one.json").write_text("{}")
     (folder / "config.json").symlink_to("one.json")
     check_own_file(folder, folder / "config.json")
+
+
+def test_nothing_is_copied_through_a_link_that_leads_out(folder: Path, tmp_path: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "chat_template.jinja").symlink_to("../secret")
+    with pytest.raises(ModelError, match=r"chat_template\.jinja is a link that leads out"):
+        own_files(folder, ("tokenizer.json", "chat_template.jinja", "merges.txt"))
+    with pytest.raises(ModelError, match="leads out of its folder"):
+        copy_own_file(folder / "chat_template.jinja", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    assert own_files(folder, ("tokenizer.json", "merges.txt")) == (folder / "tokenizer.json",)
+
+
+def test_a_snapshots_files_are_copied_as_files(tmp_path: Path) -> None:
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "models--a--b" / "blobs").mkdir()
+    (tmp_path / "models--a--b" / "blobs" / "77").write_text("{}")
+    (snapshot / "tokenizer.json").symlink_to("../../blobs/77")
+    for file in own_files(snapshot, ("tokenizer.json",)):
+        copy_own_file(file, tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "{}" and not (tmp_path / "copy").is_symlink()
 
 
 def test_a_link_that_goes_round_in_a_circle(folder: Path) -> None:
