@@ -19,8 +19,9 @@ from torch import Tensor
 
 from llava_engine.chat import Chat, PictureSource, opened
 from llava_engine.checkpoints.catalog import EMBEDDED, name_of
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import LoadedModel, Progress, load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.contract import GREEDY, ModelCard, Reply, Sampling, TokenCount, never
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import prompt_text, spans

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.load import load_trainable
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.checkpoints.save import COMPANIONS, save_checkpoint
 from llava_engine.conversation.templates import Template, get
 from llava_engine.conversation.tokenizer import Tokenizer

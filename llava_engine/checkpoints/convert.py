@@ -15,11 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from llava_engine.checkpoints.layouts.hf.writing import hf_layout
-from llava_engine.checkpoints.layouts.original.writing import original_layout
-from llava_engine.checkpoints.layouts.projector import projector_layout
-from llava_engine.checkpoints.layouts.written import Layout, OutTensor
+from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.layouts.folder_plan import FolderPlan, OutTensor
+from llava_engine.checkpoints.layouts.hf.writing import hf_folder
+from llava_engine.checkpoints.layouts.original.writing import original_folder
+from llava_engine.checkpoints.layouts.projector import projector_folder
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import ModelError, StorageError
 from llava_engine.files.drafts import check_space, check_target, draft_folder, stamps, unfinished
@@ -85,40 +86,40 @@ def convert(
         raise StorageError(f"{out} would be read and written at once.", "Choose another folder for the result.")
     check_target(out)
     checkpoint = open_checkpoint(folder, base=base, towers=towers, template=template, force=force)
-    kind, layout = _layout(checkpoint, to, None if dtype is None else DTYPES[dtype])
+    kind, plan = _plan(checkpoint, to, None if dtype is None else DTYPES[dtype])
     if dtype is not None:
-        layout = replace(layout, tensors=tuple(_as(tensor, DTYPES[dtype]) for tensor in layout.tensors))
+        plan = replace(plan, tensors=tuple(_as(tensor, DTYPES[dtype]) for tensor in plan.tensors))
     if kind == "projector":
         shard_bytes = sys.maxsize  # one file, as everybody looks for it
-    shards = divide((tensor.planned for tensor in layout.tensors), shard_bytes, stem=layout.stem)
-    draft = unfinished(out)
-    check_space(out, sum(shard.bytes for shard in shards if not (draft / shard.file).exists()))
+    shards = divide((tensor.planned for tensor in plan.tensors), shard_bytes, stem=plan.stem)
+    begun = unfinished(out)
+    check_space(out, sum(shard.bytes for shard in shards if not (begun / shard.file).exists()))
     files = {stored.file for stored in checkpoint.tensors.tensors.values()}
     made_from: dict[str, object] = {
         "convert": [to, dtype, shard_bytes, template, {str(file): stamps([file]) for file in sorted(files)}]
     }
-    total = sum(tensor.planned.bytes for tensor in layout.tensors)
-    with draft_folder(out, made_from, resume=resume) as room:
-        with ShardWriter(room, shards) as writer:
+    total = sum(tensor.planned.bytes for tensor in plan.tensors)
+    with draft_folder(out, made_from, resume=resume) as draft:
+        with ShardWriter(draft, shards) as writer:
             missing = set(writer.missing)
-            done = sum(tensor.planned.bytes for tensor in layout.tensors if tensor.planned.name not in missing)
-            for tensor in layout.tensors:
+            done = sum(tensor.planned.bytes for tensor in plan.tensors if tensor.planned.name not in missing)
+            for tensor in plan.tensors:
                 if tensor.planned.name in missing:
                     writer.write(tensor.planned.name, tensor.read())
                     done += tensor.planned.bytes
                     if on_progress:
                         on_progress(LoadProgress("writing", done, total))
             writer.finish()
-        _write_files(layout, room)
-    notes = [*checkpoint.found.notes, *layout.notes]
+        _write_files(plan, draft)
+    notes = [*checkpoint.found.notes, *plan.notes]
     if dtype is None and checkpoint.found.form == "adapter" and kind != "projector":
         notes.append("What the adapter changed is float32 now; --dtype float16 halves it.")
-    return Converted(out, kind, len(layout.tensors), total, tuple(notes))
+    return Converted(out, kind, len(plan.tensors), total, tuple(notes))
 
 
-def _layout(checkpoint: Checkpoint, to: Target, dtype: torch.dtype | None) -> tuple[str, Layout]:
+def _plan(checkpoint: Checkpoint, to: Target, dtype: torch.dtype | None) -> tuple[str, FolderPlan]:
     if to == "projector":
-        return "projector", projector_layout(checkpoint, dtype)
+        return "projector", projector_folder(checkpoint, dtype)
     if to == "merged":
         if checkpoint.found.form == "whole":
             raise ModelError(
@@ -126,7 +127,7 @@ def _layout(checkpoint: Checkpoint, to: Target, dtype: torch.dtype | None) -> tu
                 "Change its layout with --to hf or --to original.",
             )
         to = checkpoint.found.layout
-    return to, (hf_layout if to == "hf" else original_layout)(checkpoint, dtype)
+    return to, (hf_folder if to == "hf" else original_folder)(checkpoint, dtype)
 
 
 def _as(tensor: OutTensor, dtype: torch.dtype) -> OutTensor:
@@ -145,10 +146,10 @@ def _as(tensor: OutTensor, dtype: torch.dtype) -> OutTensor:
     return OutTensor(replace(tensor.planned, dtype=dtype), read)
 
 
-def _write_files(layout: Layout, room: Path) -> None:
-    for name, content in layout.files.items():
-        (room / name).parent.mkdir(parents=True, exist_ok=True)
+def _write_files(plan: FolderPlan, folder: Path) -> None:
+    for name, content in plan.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
-            copy_own_file(content, room / name)
+            copy_own_file(content, folder / name)
         else:
-            (room / name).write_text(content, encoding="utf-8")
+            (folder / name).write_text(content, encoding="utf-8")

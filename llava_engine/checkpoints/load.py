@@ -103,11 +103,11 @@ def load_planned(
     cancelled: Callable[[], bool] = never,
 ) -> LoadedModel:
     """`load_for_inference` by a plan that was made before."""
-    bones = skeleton(config)
-    reader = _Reader(tensors, match(bones, config, tensors), on_progress, cancelled)
+    empty = skeleton(config)
+    reader = _Reader(tensors, match(empty, config, tensors), on_progress, cancelled)
     devices = [torch.device(place.device) for place in planned.places]
     dtype = DTYPES[planned.dtype]
-    parameters = sum(parameter.numel() for parameter in bones.parameters())
+    parameters = sum(parameter.numel() for parameter in empty.parameters())
     kinds = {device.type: device for device in devices}
     kernels = {kind: choose_kernel(device, dtype, planned.quantize, parameters) for kind, device in kinds.items()}
     # The head and the tower are never quantized; they get the best float kernel.
@@ -149,7 +149,7 @@ def _filled(
     other_dtype = side_dtype(devices, dtype)
     # Weights that get another form are read into one place, again and again: new pages cost time.
     largest = max(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
-    desks = {device: torch.empty(largest, dtype=dtype, device=device) for device in dict.fromkeys(devices)}
+    staging = {device: torch.empty(largest, dtype=dtype, device=device) for device in dict.fromkeys(devices)}
     for name, module in list(model.named_modules()):
         device = devices[_place_of(name, planned)]
         if isinstance(module, nn.Linear):
@@ -158,7 +158,7 @@ def _filled(
             if kernel == "plain":
                 weight = torch.empty(shape, dtype=dtype, device=device)
             else:
-                weight = desks[device][: shape.numel()].view(shape)
+                weight = staging[device][: shape.numel()].view(shape)
             reader.read(f"{name}.weight", weight)
             bias: Tensor | None = None
             if module.bias is not None:

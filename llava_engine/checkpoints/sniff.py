@@ -1,4 +1,4 @@
-"""What a checkpoint is, told by its content and never by a name: its generation, and the template it was trained with.
+"""What a checkpoint is, told by its content and never by a name: its layout, and the template it was trained with.
 
 In: the parsed config, our reading of it, the tokenizer. Knows no files.
 """
@@ -12,38 +12,13 @@ from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig
 
-Layout = Literal["original", "hf"]
-_OF_TEMPLATE = {"v0": "v0", "sqa": "v0 ScienceQA"}
+LayoutName = Literal["original", "hf"]
 Form = Literal["whole", "adapter", "projector"]
 
 
-def layout(raw: Mapping[str, Any]) -> Layout:
+def layout(raw: Mapping[str, Any]) -> LayoutName:
     """Whose names the config's keys and the tensors have."""
     return "original" if is_original(raw) else "hf"
-
-
-def generation(raw: Mapping[str, Any], config: LlavaConfig, tokenizer: Tokenizer, form: Form) -> str:
-    """The generation, as people call it.
-
-    Args:
-        raw: the parsed config.json.
-        config: our reading of it.
-        tokenizer: the checkpoint's.
-        form: whether it is whole.
-    """
-    if layout(raw) == "hf":
-        if config.projector != "mlp2x_gelu":  # converted from an older one; only we write that
-            return _OF_TEMPLATE.get(config.template or "", "v1")
-        return "llava-hf 1.5" if config.tiles is None else "llava-hf NeXT"
-    if isinstance(config.language, MptConfig):
-        return "MPT"
-    if config.tiles is not None:
-        return "1.6"
-    if config.projector == "mlp2x_gelu":
-        return "1.5"
-    if _pads_as_v1(tokenizer, form):
-        return "v1"
-    return "v0" if config.wrap_pictures else "v0 ScienceQA"
 
 
 def template(raw: Mapping[str, Any], config: LlavaConfig, tokenizer: Tokenizer, form: Form) -> tuple[str, str]:
@@ -61,15 +36,15 @@ def template(raw: Mapping[str, Any], config: LlavaConfig, tokenizer: Tokenizer, 
         return "mistral", "its language model is a Mistral (grouped heads, rotary base 1e6)"
     if layout(raw) == "hf" or config.projector == "mlp2x_gelu":
         return "v1", "a two-layer projector over a Llama: LLaVA 1.5 and later were trained with it"
-    if _pads_as_v1(tokenizer, form):
+    if pads_as_v1(tokenizer, form):
         return "v1-june", "a linear projector over a Llama that pads with <unk>, as from v1 on"
     if config.wrap_pictures:
         return "v0", "a linear projector, padding of its own, pictures between <im_start> and <im_end>"
     return "sqa", "a linear projector, padding of its own, pictures without <im_start>"
 
 
-def _pads_as_v1(tokenizer: Tokenizer, form: Form) -> bool:
-    """Training by the v1 template pads with <unk>; v0 added [PAD], or kept what its base had.
+def pads_as_v1(tokenizer: Tokenizer, form: Form) -> bool:
+    """Whether a tokenizer pads with <unk>, as training by v1's template leaves it; v0 added [PAD], or kept its base's.
 
     Adapters and projectors have no tokenizer of their own to say so; they came with v1, but for those of v0 that have
     a row for [PAD].

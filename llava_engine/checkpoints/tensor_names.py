@@ -2,14 +2,19 @@
 
 `canonical` brings the spellings of all layouts (the original's of every generation, Hugging Face's of every version)
 to one, that of the released llava-hf checkpoints; `sources` says of which of these one of our parameters is made
-(stacked along the rows). Knows names only: no files, no tensors.
+(stacked along the rows). Knows names only, and reads no tensor.
 """
 
 from __future__ import annotations
 
 import re
 
+from llava_engine.files.tensor_files import TensorSource
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig
+
+# The tables with a row for each token: the embeddings of the Llama family and of an MPT, and the head of both.
+EMBEDDINGS = ("language_model.model.embed_tokens.weight", "language_model.transformer.wte.weight")
+HEAD = "language_model.lm_head.weight"
 
 # What a parameter of ours is called in the layout as released (llava-hf/llava-1.5-*); several names: rows, stacked.
 _VISION_LAYER = {
@@ -37,9 +42,9 @@ _MPT_LAYER = {
     "mlp.down": ("ffn.down_proj",),
 }
 _MPT_SINGLE = {
-    "language_model.embed_tokens.weight": "language_model.transformer.wte.weight",
+    "language_model.embed_tokens.weight": EMBEDDINGS[1],
     "language_model.norm.weight": "language_model.transformer.norm_f.weight",
-    "language_model.lm_head.weight": "language_model.lm_head.weight",
+    "language_model.lm_head.weight": HEAD,
 }
 _SINGLE = {
     "image_newline": "image_newline",
@@ -54,9 +59,9 @@ _SINGLE = {
     "projector.linear_1.bias": "multi_modal_projector.linear_1.bias",
     "projector.linear_2.weight": "multi_modal_projector.linear_2.weight",
     "projector.linear_2.bias": "multi_modal_projector.linear_2.bias",
-    "language_model.embed_tokens.weight": "language_model.model.embed_tokens.weight",
+    "language_model.embed_tokens.weight": EMBEDDINGS[0],
     "language_model.norm.weight": "language_model.model.norm.weight",
-    "language_model.lm_head.weight": "language_model.lm_head.weight",
+    "language_model.lm_head.weight": HEAD,
 }
 
 # Tensors that a checkpoint may hold and we do not need, and why.
@@ -85,7 +90,7 @@ def canonical(name: str) -> str:
     level; files with either spelling exist.
     """
     if name == "lm_head.weight":
-        return "language_model.lm_head.weight"
+        return HEAD
     name = name.removeprefix("model.")
     if name.startswith("transformer."):
         inner = name.removeprefix("transformer.")
@@ -154,6 +159,12 @@ def rows(config: LlavaConfig, parameter: str) -> tuple[int, ...] | None:
     if parameter.startswith("vision_tower.") and ".qkv." in parameter:
         return (config.vision.hidden_size,) * 3
     return None
+
+
+def embeddings_in(tensors: TensorSource) -> str:
+    """The name of a language model's embeddings among its tensors; "" where it has none."""
+    stored = tensors.tensors
+    return next((name for name in EMBEDDINGS if name in stored and len(stored[name].shape) == 2), "")
 
 
 def ignored_because(name: str) -> str | None:

@@ -127,6 +127,6 @@ def _places(named: str, checkpoint: Path) -> Iterator[Path]:
     if path.is_absolute():
         yield path
         return
-    for room in (checkpoint, checkpoint.parent, checkpoint.parent.parent, Path.cwd()):
-        yield room / path
-        yield room / path.name
+    for place in (checkpoint, checkpoint.parent, checkpoint.parent.parent, Path.cwd()):
+        yield place / path
+        yield place / path.name

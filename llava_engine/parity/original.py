@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import LoadedModel, load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.model.llava import LlavaModel

@@ -192,5 +192,6 @@ def _millions(count: int) -> str:
 
 def _stored_dtype(checkpoint: Checkpoint) -> torch.dtype:
     """What the weights are kept in, as the loader sees it: the dtype of the embeddings."""
-    tensors = checkpoint.tensors.tensors
-    return next(tensors[name].dtype for name in tensors if name.endswith((".embed_tokens.weight", ".wte.weight")))
+    from llava_engine.checkpoints.tensor_names import embeddings_in
+
+    return checkpoint.tensors.tensors[embeddings_in(checkpoint.tensors)].dtype

@@ -101,7 +101,7 @@ def show(
     memory: list[Plan] = []
     missing: LlavaError | None = None
     try:
-        from llava_engine.checkpoints.checkpoint import open_checkpoint
+        from llava_engine.checkpoints.open import open_checkpoint
 
         checkpoint = open_checkpoint(
             folder,

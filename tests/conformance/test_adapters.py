@@ -16,9 +16,9 @@ from torch import Tensor
 
 from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.adapters import adapters
-from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.convert import convert
 from llava_engine.checkpoints.layouts.original.config import is_original
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.parity.original import Original

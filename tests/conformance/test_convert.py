@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.convert import convert
 from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.model.config import MptConfig

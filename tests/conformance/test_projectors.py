@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from llava_engine.checkpoints import tensor_names
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from tests.conformance.fixtures import FIXTURES, needs_fixtures
 from tests.conformance.originals import FORWARDS, forward

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from tests.conformance.fixtures import FIXTURES, needs_fixtures
 from tests.conformance.originals import FORWARDS, forward

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from llava_engine.checkpoints.checkpoint import open_checkpoint
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import DataError
 from training.cli import app
 

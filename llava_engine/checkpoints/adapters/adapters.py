@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 
 from llava_engine.checkpoints import tensor_names
-from llava_engine.checkpoints.adapters.base_check import HEAD, by, check_base, embeddings_of
+from llava_engine.checkpoints.adapters.base_check import by, check_adapted_base
 from llava_engine.checkpoints.adapters.config import FILE, AdapterConfig, read_adapter_config
 from llava_engine.checkpoints.adapters.folding import LowRank, grown, with_rows
 from llava_engine.checkpoints.adapters.projector_file import config_of_file, shapes_in
 from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
+from llava_engine.checkpoints.tensor_names import HEAD, embeddings_in
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import StoredTensor, TensorFiles, TensorSource
@@ -135,7 +136,7 @@ def onto_base(path: Path, raw: Mapping[str, Any], base: Path, *, force: bool) ->
     if is_original(raw) and raw.get("mm_projector_type", "linear") == "linear":
         adapted.drop_second_layer()
     adapted.settle_rows(raw.get("vocab_size"), alone=settings is None)
-    check_base(path, raw, base, stored, adapted, settings.base_sha256 if settings else None, force=force)
+    check_adapted_base(path, raw, base, stored, adapted, settings.base_sha256 if settings else None, force=force)
     return adapted
 
 
@@ -148,7 +149,7 @@ class _Adapted:
         self._stored = stored
         self._made: dict[str, Callable[[], Tensor]] = {name: partial(stored.read, name) for name in stored.tensors}
         self._brought: set[str] = set()
-        self._embeddings = embeddings_of(stored)
+        self._embeddings = embeddings_in(stored)
         if not self._embeddings:
             raise ModelError(f"{base} is no language model: it has no embeddings.", "Give the base: --base FOLDER.")
 
@@ -294,5 +295,5 @@ def _places(named: str, folder: Path) -> list[Path]:
     path = Path(named)
     if path.is_absolute():
         return [path]
-    rooms = (folder, folder.parent, folder.parent.parent, Path.cwd())
-    return [room / part for room in rooms for part in (path, Path(path.name)) if part.name]
+    around = (folder, folder.parent, folder.parent.parent, Path.cwd())
+    return [place / part for place in around for part in (path, Path(path.name)) if part.name]

@@ -13,12 +13,10 @@ from typing import Any
 
 import torch
 
+from llava_engine.checkpoints.tensor_names import embeddings_in
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import TensorSource
-
-EMBEDDINGS = ("language_model.model.embed_tokens.weight", "language_model.transformer.wte.weight")
-HEAD = "language_model.lm_head.weight"
 
 # What the settings of a language model have that training does not change.
 _LASTING = (
@@ -36,7 +34,7 @@ _LASTING = (
 _SIZES = {2048: "a 1B", 3200: "a 3B", 4096: "a 7B", 5120: "a 13B", 6656: "a 30B", 7168: "a 34B", 8192: "a 65B or 70B"}
 
 
-def check_base(
+def check_adapted_base(
     path: Path,
     raw: Mapping[str, Any],
     base: Path,
@@ -54,13 +52,13 @@ def check_base(
         base: the base's folder.
         stored: the base's tensors.
         adapted: the same with the adapter in them.
-        sha256: the `fingerprint` that the adapter was trained on, where it says.
+        sha256: the `base_sha256` that the adapter was trained on, where it says.
         force: believe the user in what shapes can not tell.
 
     Raises:
         ModelError: it is another base.
     """
-    embeddings = embeddings_of(stored)
+    embeddings = embeddings_in(stored)
     rows, width = adapted.tensors[embeddings].shape
     _check_width(path, base, adapted, width)
     settings = read_json(base / "config.json")
@@ -76,7 +74,7 @@ def check_base(
         signs.append(f"it has {said:,} tokens there and {rows:,} here")
     if _embeddings_differ(stored, adapted, embeddings):
         signs.append("its embeddings are those of other words")
-    if sha256 is not None and sha256 != fingerprint(stored):
+    if sha256 is not None and sha256 != base_sha256(stored):
         signs.append("its weights are others than those that it was trained on")
     if signs and not force:
         raise ModelError(
@@ -85,13 +83,7 @@ def check_base(
         )
 
 
-def embeddings_of(tensors: TensorSource) -> str:
-    """The name of a language model's embeddings; "" where it has none."""
-    stored = tensors.tensors
-    return next((name for name in EMBEDDINGS if name in stored and len(stored[name].shape) == 2), "")
-
-
-def fingerprint(tensors: TensorSource) -> str:
+def base_sha256(tensors: TensorSource) -> str:
     """SHA-256 that tells a model from its relatives, without reading all of it.
 
     Of names and shapes in order, and of the values (as float32) of every tensor with one dimension and of the last

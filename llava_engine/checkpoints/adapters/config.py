@@ -48,7 +48,7 @@ class AdapterConfig:
         weight_decomposed: whether each row's length is learned by itself (DoRA: Liu et al. 2024).
         rows: token ids whose embedding rows are replaced, by module pattern; "" for the embeddings.
         base: name or path of the base model.
-        base_sha256: `fingerprint` of the base, where we wrote the adapter.
+        base_sha256: `base_sha256` of the base, where we wrote the adapter.
     """
 
     rank: int

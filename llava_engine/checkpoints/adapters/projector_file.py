@@ -11,13 +11,13 @@ from typing import Any
 
 from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.layouts.original.config import is_original
+from llava_engine.checkpoints.tensor_names import EMBEDDINGS
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import TensorFiles
 
 _FIRST = "multi_modal_projector.linear_1.weight"
 _SECOND = "multi_modal_projector.linear_2.weight"
-_EMBEDDINGS = "language_model.model.embed_tokens.weight"
 _MARKS_AND_PATCH = 3  # <im_patch>, <im_start>, <im_end>
 
 
@@ -44,13 +44,13 @@ def config_of_file(file: Path, base: Path) -> dict[str, Any]:
         ModelError: the file holds no projector, or the base no language model.
     """
     shapes = shapes_in(file)
-    for room in (file.parent, file.parent.parent):
-        if (room / "config.json").is_file() and is_original(beside := read_json(room / "config.json")):
+    for folder in (file.parent, file.parent.parent):
+        if (folder / "config.json").is_file() and is_original(beside := read_json(folder / "config.json")):
             return beside
     raw = read_json(base / "config.json")
     added = 0
-    if _EMBEDDINGS in shapes and type(raw.get("vocab_size")) is int:
-        brought = shapes[_EMBEDDINGS][0]
+    if EMBEDDINGS[0] in shapes and type(raw.get("vocab_size")) is int:
+        brought = shapes[EMBEDDINGS[0]][0]
         added = brought - raw["vocab_size"] if brought >= raw["vocab_size"] else brought + 1
     return {
         **raw,

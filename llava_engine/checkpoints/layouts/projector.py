@@ -12,18 +12,24 @@ from torch import Tensor
 
 from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.layouts.folder_plan import (
+    FolderPlan,
+    OutTensor,
+    dtype_name,
+    json_text,
+    kept,
+    used_tensors,
+)
 from llava_engine.checkpoints.layouts.original.settings import original_settings, tower_name
 from llava_engine.checkpoints.layouts.original.writing import as_original, projector, tower_folder
-from llava_engine.checkpoints.layouts.written import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
 from llava_engine.files.shards import PlannedTensor
 from llava_engine.files.tensor_files import TensorSource
 
-_EMBEDDINGS = ("language_model.model.embed_tokens.weight", "language_model.transformer.wte.weight")
 _MARKS = ("<im_start>", "<im_end>")
 
 
-def projector_layout(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Layout:
-    """Plan the folder; see `original_layout`."""
+def projector_folder(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> FolderPlan:
+    """Plan the folder; see `original_folder`."""
     tensors, config = checkpoint.tensors, as_original(checkpoint)
     out = projector(tensors, checkpoint.config, config)
     if "image_newline" in tensors.tensors:
@@ -41,12 +47,12 @@ def projector_layout(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -
         names = [name for name in used_tensors(checkpoint) if name.startswith("vision_tower.")]
         out += [kept(tensors, name, tensor_names.original(name, config)) for name in names]
         files |= tower_folder(tower, config, checkpoint.preprocessing)
-    return Layout(tuple(out), {"config.json": json_text(raw), **files}, tuple(notes), stem="mm_projector")
+    return FolderPlan(tuple(out), {"config.json": json_text(raw), **files}, tuple(notes), stem="mm_projector")
 
 
 def _marks(checkpoint: Checkpoint, tensors: TensorSource) -> OutTensor:
     """The rows of the tokens around a picture, under the name of the embeddings that they are appended to."""
-    name = next(name for name in _EMBEDDINGS if name in tensors.tensors)
+    name = tensor_names.embeddings_in(tensors)
     rows = [checkpoint.tokenizer.special_ids[mark] for mark in _MARKS]
     stored = tensors.tensors[name]
     planned = PlannedTensor(

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.convert import convert
 from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import spans
 from llava_engine.conversation.tokenizer import Tokenizer, assemble

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from llava_engine.checkpoints.adapters.base_check import fingerprint
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.adapters.base_check import base_sha256
+from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import match
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorFiles
@@ -238,7 +239,7 @@ def test_another_base_is_told_by_its_settings_and_one_may_insist(room: Path) -> 
 
 
 def test_our_own_adapters_know_their_base_by_its_weights(room: Path) -> None:
-    sha256 = fingerprint(View(room, canonical_names(TensorFiles(room / "base"))))
+    sha256 = base_sha256(View(room, canonical_names(TensorFiles(room / "base"))))
     folder = lora(room / "x", matrices(Q, WIDTH, WIDTH), llava={"base_sha256": sha256})
     open_checkpoint(folder)
     relative = {**language(ROWS), "model.norm.weight": language(ROWS)["model.norm.weight"] + 1e-3}
@@ -249,7 +250,7 @@ def test_our_own_adapters_know_their_base_by_its_weights(room: Path) -> None:
     exact = write(room / "half", {"model_type": "llama", **LLAMA}, half)
     wide = write(room / "wide", {"model_type": "llama", **LLAMA}, {name: each.float() for name, each in half.items()})
     views = [View(each, canonical_names(TensorFiles(each))) for each in (exact, wide)]
-    assert fingerprint(views[0]) == fingerprint(views[1])  # the same numbers, whatever they are stored in
+    assert base_sha256(views[0]) == base_sha256(views[1])  # the same numbers, whatever they are stored in
 
 
 def test_a_base_that_is_not_there(room: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from llava_engine.checkpoints.checkpoint import open_checkpoint
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import LlavaError
 from llava_engine.terminal_safe import strip_control
 from tests.llava_engine.checkpoints.mutants import HOSTILE

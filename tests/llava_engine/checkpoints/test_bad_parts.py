@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.delta import delta
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.contract import Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine

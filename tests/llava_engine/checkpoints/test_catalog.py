@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llava_engine.checkpoints.catalog import EMBEDDED, find, name_of
-from llava_engine.checkpoints.checkpoint import open_checkpoint
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.checkpoints.released import RELEASED
 from llava_engine.errors import ModelError
 from llava_engine.hub.cache import is_id

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llava_engine.checkpoints.checkpoint import Checkpoint, left_out, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint, left_out
 from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.model.llava import LlavaModel
 from tests.llava_engine.originals import (

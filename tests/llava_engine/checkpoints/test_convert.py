@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.convert import Target, convert
 from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.contract import LoadProgress
 from llava_engine.conversation import templates
 from llava_engine.errors import ModelError, StorageError

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.load import load_for_inference, load_trainable
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.contract import LoadProgress
 from llava_engine.errors import DeviceError, ModelError, StorageError

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.engine import Engine
 from llava_engine.errors import ModelError
 from llava_engine.model.tiles import picture_tokens

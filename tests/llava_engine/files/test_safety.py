@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llava_engine.checkpoints.catalog import EMBEDDED
-from llava_engine.checkpoints.checkpoint import open_checkpoint
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.files.safety import check_own_file, copy_own_file, own_files
 

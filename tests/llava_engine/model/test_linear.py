@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from llava_engine.checkpoints.catalog import EMBEDDED
-from llava_engine.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.model.four_bits import NF4_LEVELS
 from llava_engine.model.linear import KernelName, choose_kernel, make_linear

@@ -14,8 +14,8 @@ from PIL import Image
 from torch.overrides import TorchFunctionMode
 
 from llava_engine import Conversation, Message, Reply, Sampling, open_picture
-from llava_engine.checkpoints.checkpoint import open_checkpoint
 from llava_engine.checkpoints.load import load_planned
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.decoding.cache import KeyValueCache
 from llava_engine.decoding.stream import decode_step, prefill
 from llava_engine.engine import Engine

@@ -16,22 +16,28 @@ import torch
 from torch import Tensor
 
 from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.layouts.folder_plan import (
+    FolderPlan,
+    OutTensor,
+    dtype_name,
+    json_text,
+    kept,
+    used_tensors,
+)
 from llava_engine.checkpoints.layouts.hf.chat_template import chat_template
 from llava_engine.checkpoints.layouts.hf.config import to_hf
 from llava_engine.checkpoints.layouts.hf.picture_settings import picture_settings
 from llava_engine.checkpoints.layouts.hf.tokenizer import HfTokenizer, hf_tokenizer
-from llava_engine.checkpoints.layouts.written import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
+from llava_engine.checkpoints.tensor_names import EMBEDDINGS, HEAD
 from llava_engine.conversation.tokenizer import read_files
 from llava_engine.files.shards import PlannedTensor
 from llava_engine.files.tensor_files import TensorSource
 from llava_engine.model.config import LlavaConfig
 
-EMBEDDINGS = "language_model.model.embed_tokens.weight"
-HEAD = "language_model.lm_head.weight"
 _PROJECTOR = "multi_modal_projector.linear_"
 
 
-def hf_layout(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Layout:
+def hf_folder(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> FolderPlan:
     """Plan the folder.
 
     Args:
@@ -43,19 +49,19 @@ def hf_layout(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Layou
     """
     to_hf(checkpoint.config)  # refuses what it can not hold, before anything else is looked at
     config, tensors = checkpoint.config, checkpoint.tensors
-    _, spec, settings = read_files(checkpoint.written.tokenizer, checkpoint.written.added)
+    _, spec, settings = read_files(checkpoint.raw.tokenizer, checkpoint.raw.added)
     names = hf_tokenizer(
         spec, settings, checkpoint.tokenizer, config.image_token_id, config.language.max_position_embeddings
     )
     rows = max(config.language.vocab_size, names.picture_id + 1)
     unknown = checkpoint.tokenizer.special_ids.get(names.settings.get("unk_token", ""), 0)
     out = [
-        _longer(tensors, name, rows, unknown) if name in (EMBEDDINGS, HEAD) else kept(tensors, name, name)
+        _longer(tensors, name, rows, unknown) if name in (EMBEDDINGS[0], HEAD) else kept(tensors, name, name)
         for name in used_tensors(checkpoint)
     ]
     if config.projector == "linear":
         out += _second_layer(tensors, config.language.hidden_size)
-    return Layout(tuple(out), _files(checkpoint, names, rows, dtype_name(checkpoint, dtype)), _notes(config))
+    return FolderPlan(tuple(out), _files(checkpoint, names, rows, dtype_name(checkpoint, dtype)), _notes(config))
 
 
 def _files(checkpoint: Checkpoint, names: HfTokenizer, rows: int, dtype: str) -> dict[str, Any]:
@@ -99,7 +105,7 @@ def _files(checkpoint: Checkpoint, names: HfTokenizer, rows: int, dtype: str) ->
             end_is_text=bool(after_user) and not after_user.startswith(tuple(checkpoint.tokenizer.special_ids)),
         ),
     }
-    pieces = checkpoint.written.tokenizer / "tokenizer.model"
+    pieces = checkpoint.raw.tokenizer / "tokenizer.model"
     return files | ({"tokenizer.model": pieces} if pieces.is_file() else {})
 
 

@@ -29,7 +29,7 @@ def tower_name(checkpoint: Checkpoint) -> str:
 
     Its last part becomes a folder's name, so it is one that can do no harm.
     """
-    named = str(checkpoint.written.config.get("mm_vision_tower") or _TOWERS.get(checkpoint.config.vision, _TOWER))
+    named = str(checkpoint.raw.config.get("mm_vision_tower") or _TOWERS.get(checkpoint.config.vision, _TOWER))
     parts = PurePosixPath(named).parts
     if not parts or not re.fullmatch(r"\w[\w.-]{0,100}", parts[-1]) or parts[-1].endswith(_FILES):
         return _TOWER
@@ -45,7 +45,7 @@ def original_settings(checkpoint: Checkpoint, config: LlavaConfig, tower: str, d
         tower: from `tower_name`.
         dtype: of the weights, as "float16".
     """
-    raw = dict(checkpoint.written.config) if checkpoint.found.layout == "original" else _made(checkpoint, config)
+    raw = dict(checkpoint.raw.config) if checkpoint.found.layout == "original" else _made(checkpoint, config)
     raw |= {
         "vocab_size": config.language.vocab_size,
         "mm_vision_tower": tower,

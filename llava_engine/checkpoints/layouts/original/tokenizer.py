@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints.checkpoint import Checkpoint
-from llava_engine.checkpoints.layouts.written import json_text
+from llava_engine.checkpoints.layouts.folder_plan import json_text
 from llava_engine.conversation.sentencepiece import tokenizer_spec
 from llava_engine.conversation.tokenizer import read_files
 
@@ -39,7 +39,7 @@ def picture_row(checkpoint: Checkpoint) -> PictureRow | None:
     text = next((text for text, token_id in special.items() if token_id == token), None)
     if checkpoint.found.layout == "original" or text is None or text == "<im_patch>":
         return None
-    said = (checkpoint.written.config.get("llava") or {}).get("rows")
+    said = (checkpoint.raw.config.get("llava") or {}).get("rows")
     if type(said) is int and 0 < said <= rows:  # we put it there
         return PictureRow(text, said)
     return PictureRow(text, token) if token == rows - 1 else None
@@ -47,8 +47,8 @@ def picture_row(checkpoint: Checkpoint) -> PictureRow | None:
 
 def tokenizer_files(checkpoint: Checkpoint) -> dict[str, str | Path]:
     """The files, by name."""
-    folder = checkpoint.written.tokenizer
-    source, spec, config = read_files(folder, checkpoint.written.added)
+    folder = checkpoint.raw.tokenizer
+    source, spec, config = read_files(folder, checkpoint.raw.added)
     gone = picture_row(checkpoint)
     tokens = {
         token["content"]: token["id"] for token in spec["added_tokens"] if gone is None or token["content"] != gone.text

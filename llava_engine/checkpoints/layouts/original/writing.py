@@ -15,20 +15,26 @@ from torch import Tensor
 
 from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.layouts.folder_plan import (
+    FolderPlan,
+    OutTensor,
+    dtype_name,
+    json_text,
+    kept,
+    used_tensors,
+)
 from llava_engine.checkpoints.layouts.hf.picture_settings import picture_settings
 from llava_engine.checkpoints.layouts.original.settings import original_settings, tower_name, tower_settings
 from llava_engine.checkpoints.layouts.original.tokenizer import picture_row, tokenizer_files
-from llava_engine.checkpoints.layouts.written import Layout, OutTensor, dtype_name, json_text, kept, used_tensors
 from llava_engine.files.shards import PlannedTensor
 from llava_engine.files.tensor_files import TensorSource
 from llava_engine.model.config import LanguageConfig, LlavaConfig
 from llava_engine.pictures.processing import Preprocessing
 
-_ROWS = ("language_model.model.embed_tokens.weight", "language_model.lm_head.weight")
 _PROJECTOR = "multi_modal_projector."
 
 
-def original_layout(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Layout:
+def original_folder(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> FolderPlan:
     """Plan the folder.
 
     Args:
@@ -39,7 +45,7 @@ def original_layout(checkpoint: Checkpoint, dtype: torch.dtype | None = None) ->
     out = []
     for name in used_tensors(checkpoint):
         target = tensor_names.original(name, config) if not name.startswith(_PROJECTOR) else ""
-        if name in _ROWS:
+        if name in (tensor_names.EMBEDDINGS[0], tensor_names.HEAD):
             out.append(_shorter(tensors, name, target, config.language.vocab_size))
         elif target:
             out.append(kept(tensors, name, target))
@@ -52,7 +58,7 @@ def original_layout(checkpoint: Checkpoint, dtype: torch.dtype | None = None) ->
         **tokenizer_files(checkpoint),
         **tower_folder(tower, config, checkpoint.preprocessing),
     }
-    return Layout(tuple(out), files)
+    return FolderPlan(tuple(out), files)
 
 
 def as_original(checkpoint: Checkpoint) -> LlavaConfig:

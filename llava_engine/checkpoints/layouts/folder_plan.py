@@ -1,6 +1,7 @@
 """What a converted checkpoint will be: its tensors, each with a way to read it, and its small files.
 
-Made by hf_layout.py and original_layout.py, written by convert.py. Nothing is read or computed before `read` is called.
+Made by hf/writing.py, original/writing.py and projector.py, written by convert.py. Nothing is read or computed before
+`read` is called.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class OutTensor:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FolderPlan:
     """A folder to be written.
 
     Attributes:

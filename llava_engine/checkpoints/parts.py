@@ -1,0 +1,135 @@
+"""The parts of a checkpoint, each found once: config, base, tensors, tower, tokenizer, picture settings.
+
+A folder may hold all of them, or an adapter or a projector whose base has the rest, or name a tower that is elsewhere.
+Knows where parts are and not what they mean: that is the layout's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from llava_engine.checkpoints.adapters import adapters
+from llava_engine.checkpoints.checkpoint import RawFiles
+from llava_engine.checkpoints.renamed_tensors import View, canonical_names
+from llava_engine.checkpoints.sniff import Form
+from llava_engine.checkpoints.tensor_names import embeddings_in
+from llava_engine.checkpoints.towers import find_tower
+from llava_engine.conversation.tokenizer import Tokenizer
+from llava_engine.errors import ModelError
+from llava_engine.files.json import read_json
+from llava_engine.files.safety import check_own_file
+from llava_engine.files.tensor_files import TensorFiles, TensorSource
+from llava_engine.pictures.processing import Preprocessing
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_PICTURES = "preprocessor_config.json"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Where the parts of a checkpoint are; each is looked at when it is first asked for.
+
+    Attributes:
+        folder: what the user named: a folder, or a projector's file.
+        form: whether it is whole.
+        raw: the parsed config.json: its own, or what stands for it over a base.
+        home: the folder of that config.json, and of what goes with it.
+        base: the base model's folder, for an adapter or a projector.
+        towers: folders that the user gave, by the name that they stand for; "" stands for any.
+        force: take an adapter for another base all the same.
+    """
+
+    folder: Path
+    form: Form
+    raw: Mapping[str, Any]
+    home: Path
+    base: Path | None
+    towers: Mapping[str, Path]
+    force: bool
+
+    @cached_property
+    def tensors(self) -> TensorSource:
+        """All tensors by canonical names, an adapter's folded in. Raises `ModelError`."""
+        files: TensorSource = TensorFiles(self.folder) if self.base is None else self._onto(self.base)
+        return View(self.folder, canonical_names(files))
+
+    @property
+    def named_tower(self) -> str:
+        """The vision tower that the config names; "" where it names none."""
+        return str(self.raw.get("mm_vision_tower") or "")
+
+    @cached_property
+    def tower(self) -> Path | None:
+        """The folder of the tower that the config names, or that the user gave; None where it is not here."""
+        return find_tower(self.named_tower, self.home, self.towers)
+
+    def preprocessing(self) -> Preprocessing:
+        """How pictures are made ready, by the checkpoint's own settings, or else its base's. Raises `ModelError`."""
+        folders = [self.home, *([self.base] if self.base else [])]
+        file = next((folder / _PICTURES for folder in folders if (folder / _PICTURES).is_file()), None)
+        if file is None:
+            raise ModelError(f"{self.home} has no {_PICTURES}.", "Take the model's folder complete.")
+        return self.preprocessing_of(file)
+
+    def preprocessing_of(self, file: Path) -> Preprocessing:
+        """The same by a file. Raises `ModelError`."""
+        check_own_file(file.parent, file)
+        return Preprocessing.from_file(file)
+
+    def tokenizer(self, added: tuple[str, ...], tensors: TensorSource) -> tuple[Tokenizer, RawFiles]:
+        """The folder's own, or its base's.
+
+        v0 also began with a [PAD]; over a base, one more row than tokens tells that it is there.
+
+        Args:
+            added: tokens that loading such a model adds.
+            tensors: the model's, which know how many rows there are.
+
+        Raises:
+            ModelError: there is none, or its files are broken.
+        """
+        own = any((self.folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
+        folder = self.folder if own or self.base is None else self.base
+        for name in TOKENIZER_FILES:
+            if (folder / name).exists():
+                check_own_file(folder, folder / name)
+        tokenizer = Tokenizer.from_folder(folder, added=added)
+        embeddings = embeddings_in(tensors)
+        rows = tensors.tensors[embeddings].shape[0] if embeddings else 0
+        pads = rows == tokenizer.vocabulary + 1 and "[PAD]" not in tokenizer.special_ids
+        if added and folder != self.folder and pads:
+            added = ("[PAD]", *added)
+            tokenizer = Tokenizer.from_folder(folder, added=added)
+        return tokenizer, RawFiles(self.raw, folder, added)
+
+    def _onto(self, base: Path) -> TensorSource:
+        return adapters.onto_base(self.folder, self.raw, base, force=self.force)
+
+
+def find_parts(folder: Path, *, base: Path | None, towers: Mapping[str, Path], force: bool) -> Parts:
+    """Look at a folder's config.json and at what it is made of. Arguments as `open_checkpoint`'s.
+
+    Raises:
+        ModelError: there is none, its config.json is broken, or its base is not on this machine.
+    """
+    if not folder.exists():
+        raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
+    form = adapters.form(folder)
+    if form == "whole":
+        return Parts(folder, form, read_json(folder / "config.json"), folder, None, towers, force)
+    raw, home = adapters.own_config(folder), folder
+    found = adapters.find_base(folder, raw, base)
+    if not raw:
+        raw = adapters.config_over(folder, found)
+        home = found if folder.is_dir() else folder.parent
+    return Parts(folder, form, raw, home, found, towers, force)
