@@ -36,6 +36,7 @@ from llava_engine.model.tiles import picture_tokens
 from llava_engine.pictures.opening import Picture
 
 BATCH_SIZE = 16
+"""Prompts that `Engine.answer` reads at once. The plan of memory does not count on it: see docs/memory.md."""
 
 
 class Engine:

@@ -18,7 +18,7 @@ from llava_engine.model.config import LanguageConfig, MptConfig
 # One position of a prompt: a token's id, or for an image token the picture it belongs to and its place in it.
 Identity = int | tuple[str, int]
 
-_BLOCK = 256
+_BLOCK = 256  # positions by which a cache grows at least: copying it is seldom, and little of it lies idle
 
 
 class KeyValueCache:

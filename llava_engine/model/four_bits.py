@@ -17,7 +17,7 @@ from llava_engine.model.kernels import row_blocks
 
 # Columns that share a scale. Small groups cost 0.5 bit a weight more than large ones, and halve the error.
 INT4_GROUP = 32
-NF4_GROUP = 64
+NF4_GROUP = 64  # bitsandbytes' own block size, so that its kernel and ours give the same weights
 # The fast kernel puts this many rows after each other; blocks that are packed one by one must be whole multiples.
 INT4_ROWS = 64
 # From so many rows on, reading the codes back and multiplying in bfloat16 is faster than the kernel.
