@@ -88,12 +88,14 @@ def tune(
             f"{folder} is a LLaVA {checkpoint.found.generation}; training takes the Hugging Face layout.",
             f"Convert it first: llava convert {folder} --to hf --out FOLDER",
         )
+    for note in checkpoint.found.notes:
+        say(note)
     model = load_trainable(config, checkpoint.tensors)
     template = get("plain" if task == "pretrain" else config.template or TEMPLATE)
     if material.data == WORLD:
         stage = _world_stage(task, folder, model, tokenizer, template, run, course)
     else:
-        stage = _rows_stage(task, folder, model, tokenizer, template, material, run, course)
+        stage = _rows_stage(task, folder, model, tokenizer, template, checkpoint.preprocessing, material, run, course)
     return train(stage, run, optim, say)
 
 
@@ -153,6 +155,7 @@ def _rows_stage(
     model: LlavaModel,
     tokenizer: Tokenizer,
     template: Template,
+    preprocessing: Preprocessing,
     material: Material,
     run: Run,
     course: Course,
@@ -166,7 +169,7 @@ def _rows_stage(
         system=config.system,
         picture_tokens=config.picture_tokens,
         image_token_id=config.image_token_id,
-        preprocessing=Preprocessing.from_file(folder / "preprocessor_config.json"),
+        preprocessing=preprocessing,
         context=config.language.max_position_embeddings,
     )
     source = BatchSource(samples, material.batch, run.seed)

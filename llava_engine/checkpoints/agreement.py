@@ -94,14 +94,12 @@ def check_pixels(folder: Path, config: LlavaConfig, preprocessing: Preprocessing
     if preprocessing.size != (side, side):
         height, width = preprocessing.size
         raise ModelError(
-            f"{folder}: preprocessor_config.json makes pictures of {width} by {height} pixels, "
+            f"{folder}: its picture settings make {width} by {height} pixels, "
             f"and the vision tower takes {side} by {side}.",
             _AGAIN,
         )
     if preprocessing.pinpoints != (config.tiles.pinpoints if config.tiles else ()):
-        raise ModelError(
-            f"{folder}: config.json and preprocessor_config.json name different image_grid_pinpoints.", _AGAIN
-        )
+        raise ModelError(f"{folder}: config.json and the picture settings name different image_grid_pinpoints.", _AGAIN)
     if config.tiles and config.tiles.merge != "flat" and config.keep_class_token:
         raise ModelError(
             f"{folder}: config.json keeps the tower's class token, which has no place among tiles.", OWN_CONFIG

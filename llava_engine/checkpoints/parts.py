@@ -14,6 +14,7 @@ from typing import Any
 
 from llava_engine.checkpoints.adapters import adapters
 from llava_engine.checkpoints.checkpoint import RawFiles
+from llava_engine.checkpoints.picture_files import PictureFile, find_picture_file
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
 from llava_engine.checkpoints.tensor_names import embeddings_in
@@ -23,7 +24,6 @@ from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.files.safety import check_own_file
 from llava_engine.files.tensor_files import TensorFiles, TensorSource
-from llava_engine.pictures.processing import Preprocessing
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -32,7 +32,6 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-_PICTURES = "preprocessor_config.json"
 
 
 @dataclass(frozen=True)
@@ -73,18 +72,10 @@ class Parts:
         """The folder of the tower that the config names, or that the user gave; None where it is not here."""
         return find_tower(self.named_tower, self.home, self.towers)
 
-    def preprocessing(self) -> Preprocessing:
-        """How pictures are made ready, by the checkpoint's own settings, or else its base's. Raises `ModelError`."""
-        folders = [self.home, *([self.base] if self.base else [])]
-        file = next((folder / _PICTURES for folder in folders if (folder / _PICTURES).is_file()), None)
-        if file is None:
-            raise ModelError(f"{self.home} has no {_PICTURES}.", "Take the model's folder complete.")
-        return self.preprocessing_of(file)
-
-    def preprocessing_of(self, file: Path) -> Preprocessing:
-        """The same by a file. Raises `ModelError`."""
-        check_own_file(file.parent, file)
-        return Preprocessing.from_file(file)
+    @cached_property
+    def pictures(self) -> PictureFile | None:
+        """What its own folder, or else its base's, says of how pictures are made ready. Raises `ModelError`."""
+        return find_picture_file(self.home, *([self.base] if self.base else []))
 
     def tokenizer(self, added: tuple[str, ...], tensors: TensorSource) -> tuple[Tokenizer, RawFiles]:
         """The folder's own, or its base's.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llava_engine.checkpoints.layouts.hf.config import section, vision_config
+from llava_engine.checkpoints.picture_files import PictureFile, find_picture_file
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
@@ -30,13 +31,13 @@ class Tower:
     Attributes:
         config: its shape.
         tensors: its weights by canonical names ("vision_tower.vision_model.…").
-        preprocessor: its preprocessor_config.json; None when it has none.
+        pictures: what its folder says of how pictures are made ready; None when nothing.
         where: where it was found, for a person.
     """
 
     config: VisionConfig
     tensors: TensorSource
-    preprocessor: Path | None
+    pictures: PictureFile | None
     where: str
 
 
@@ -63,15 +64,15 @@ def open_tower(folder: Path) -> Tower:
     Raises:
         ModelError: it does not hold a CLIP vision tower.
     """
-    config, preprocessor = settings(folder)
+    config, pictures = settings(folder)
     files = TensorFiles(folder)
     vision = {name for name in files.tensors if not name.startswith(_NOT_VISION)}
     chosen = canonical_names(View(folder, {name: (files, name) for name in vision}), prefix="vision_tower.")
-    return Tower(config, View(folder, chosen), preprocessor, str(folder))
+    return Tower(config, View(folder, chosen), pictures, str(folder))
 
 
-def settings(folder: Path) -> tuple[VisionConfig, Path | None]:
-    """The shape of a tower, and its preprocessor_config.json if it has one; its weights may be elsewhere.
+def settings(folder: Path) -> tuple[VisionConfig, PictureFile | None]:
+    """The shape of a tower, and its picture settings if it has any; its weights may be elsewhere.
 
     Raises:
         ModelError: it is no CLIP.
@@ -86,8 +87,7 @@ def settings(folder: Path) -> tuple[VisionConfig, Path | None]:
         config = vision_config(section(raw, "vision_config") if raw.get("model_type") == "clip" else raw)
     except ModelError as error:
         raise ModelError(f"The vision tower {folder}: {error.cause}", error.remedy) from None
-    preprocessor = folder / "preprocessor_config.json"
-    return config, preprocessor if preprocessor.is_file() else None
+    return config, find_picture_file(folder)
 
 
 def inner_tower(tensors: Mapping[str, StoredTensor]) -> VisionConfig | None:

@@ -145,8 +145,8 @@ def test_json_that_is_none_names_its_file(room: Path, file: str) -> None:
     (room / "hf" / file).unlink(missing_ok=True)
     for content in _SMALL:
         nested = content.count(b"{") == 900
-        if nested and file in ("tokenizer_config.json", "special_tokens_map.json"):
-            continue  # nobody looks into it
+        if nested and file in ("tokenizer_config.json", "special_tokens_map.json", "preprocessor_config.json"):
+            continue  # nobody looks into it; of picture settings that state nothing, a note speaks
         (room / "hf" / file).write_bytes(content)
         error = refusal(room / "hf")
         assert file in error.cause or nested, content[:20]

@@ -9,6 +9,7 @@ from llava_engine.checkpoints.layouts.hf.config import from_hf
 from llava_engine.checkpoints.layouts.layout import Reading
 from llava_engine.checkpoints.layouts.original.config import PLACEHOLDER
 from llava_engine.checkpoints.parts import Parts
+from llava_engine.checkpoints.picture_files import NO_FILE, preprocessing_by
 from llava_engine.checkpoints.sniff import Form
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.errors import ModelError
@@ -35,7 +36,12 @@ def check(parts: Parts) -> None:
 def read(parts: Parts) -> Reading:
     """Read it."""
     tensors, config = parts.tensors, from_hf(parts.raw)
-    return Reading(config, tensors, parts.preprocessing(), "in the checkpoint")
+    if parts.pictures is None:
+        raise ModelError(
+            f"{parts.home} does not say how pictures are made ready: {NO_FILE}.", "Take the model's folder complete."
+        )
+    preprocessing, notes = preprocessing_by(parts.pictures, config.vision.image_size)
+    return Reading(config, tensors, preprocessing, "in the checkpoint", notes)
 
 
 def added_tokens(raw: Mapping[str, Any], config: LlavaConfig) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ See `Layout`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from llava_engine.checkpoints.agreement import check_projector
 from llava_engine.checkpoints.layouts.layout import Reading
 from llava_engine.checkpoints.layouts.original.config import PLACEHOLDER, aspect_ratio, from_original
 from llava_engine.checkpoints.parts import Parts
+from llava_engine.checkpoints.picture_files import preprocessing_by
 from llava_engine.checkpoints.renamed_tensors import View
 from llava_engine.checkpoints.sniff import Form, pads_as_v1
 from llava_engine.checkpoints.towers import Tower, inner_tower, missing_tower, open_tower, settings
@@ -21,6 +23,7 @@ from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.pictures.processing import Preprocessing
 
 _TOWER = "vision_tower."
+_IN_CONFIG = ("do_pad", "image_grid_pinpoints")
 
 
 def check(parts: Parts) -> None:
@@ -33,14 +36,14 @@ def read(parts: Parts) -> Reading:
     tower, notes = _tower(parts)
     config = from_original(raw, tower.config)
     check_projector(parts.folder, stored, tower)
-    preprocessing = _preprocessing(parts, tower, config)
+    preprocessing, more = _preprocessing(parts, tower, config)
     chosen: dict[str, tuple[TensorSource, str]] = {
         name: (stored, name) for name in stored.tensors if not name.startswith(_TOWER)
     }
     chosen |= {name: (tower.tensors, name) for name in tower.tensors.tensors}
     if config.tiles is None or config.tiles.merge != "spatial_unpad":
         chosen.pop("image_newline", None)  # a 1.6 that was tuned on without tiles keeps it, and never reads it
-    return Reading(config, View(parts.folder, chosen), preprocessing, tower.where, notes)
+    return Reading(config, View(parts.folder, chosen), preprocessing, tower.where, (*notes, *more))
 
 
 def added_tokens(raw: Mapping[str, Any], config: LlavaConfig) -> tuple[str, ...]:
@@ -79,8 +82,8 @@ def _tower(parts: Parts) -> tuple[Tower, tuple[str, ...]]:
     if own is not None and (parts.raw.get("unfreeze_mm_vision_tower") or found is None):
         tensors = View(parts.folder, {name: (stored, name) for name in stored.tensors if name.startswith(_TOWER)})
         if found is not None:
-            shape, preprocessor = settings(found)
-            return Tower(shape, tensors, preprocessor, "in the checkpoint"), ()
+            shape, pictures = settings(found)
+            return Tower(shape, tensors, pictures, "in the checkpoint"), ()
         note = f"Its tower {named} is not here; the copy in the checkpoint is used, its shape read off it."
         return Tower(own, tensors, None, "in the checkpoint"), (note,)
     if found is None:
@@ -89,10 +92,12 @@ def _tower(parts: Parts) -> tuple[Tower, tuple[str, ...]]:
     return open_tower(found), (copy,) if own is not None else ()
 
 
-def _preprocessing(parts: Parts, tower: Tower, config: LlavaConfig) -> Preprocessing:
-    size = config.vision.image_size
-    if tower.preprocessor is None:
-        preprocessing = Preprocessing("square", (size, size), size)
-    else:
-        preprocessing = parts.preprocessing_of(tower.preprocessor)
-    return preprocessing.as_original(aspect_ratio(parts.raw), config.tiles.pinpoints if config.tiles else ())
+def _preprocessing(parts: Parts, tower: Tower, config: LlavaConfig) -> tuple[Preprocessing, tuple[str, ...]]:
+    """The tower's own settings, or the checkpoint's; what becomes of other shapes and of tiles is in config.json."""
+    pictures = tower.pictures or parts.pictures
+    if pictures is not None:
+        stated = {key: value for key, value in pictures.stated.items() if key not in _IN_CONFIG}
+        pictures = replace(pictures, stated=stated)
+    preprocessing, notes = preprocessing_by(pictures, config.vision.image_size)
+    pinpoints = config.tiles.pinpoints if config.tiles else ()
+    return preprocessing.as_original(aspect_ratio(parts.raw), pinpoints), notes
