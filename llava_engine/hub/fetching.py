@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
@@ -185,27 +186,22 @@ class _Arriving:
         Raises:
             PassingTrouble: it ended too early, or is not what was asked for.
         """
-        import httpx
-
         begin = response.headers.get("content-range", "").removeprefix("bytes ").partition("-")[0]
-        if response.status_code == httpx.codes.OK:
+        if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise PassingTrouble("sent a packed file that nobody asked for")  # a part of it could not be appended
+        if response.status_code == HTTPStatus.OK:
             self._restart()  # this server does not resume
         elif begin != str(self.size):
             self._restart()
             raise PassingTrouble("sent another part of the file than was asked for")
-        try:
-            for chunk in response.iter_bytes():
-                room = self._file.size + 1 - self.size  # one byte too many is enough to know
-                self._out.write(chunk[:room])
-                self._digest.update(chunk[:room])
-                self.size += len(chunk[:room])
-                self._tell(min(self.size, self._file.size))
-                if self.size > self._file.size:
-                    return
-        except httpx.TimeoutException as error:
-            raise PassingTrouble("took too long to go on") from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise PassingTrouble("broke off") from error
+        for chunk in response.iter_raw():
+            room = self._file.size + 1 - self.size  # one byte too many is enough to know
+            self._out.write(chunk[:room])
+            self._digest.update(chunk[:room])
+            self.size += len(chunk[:room])
+            self._tell(min(self.size, self._file.size))
+            if self.size > self._file.size:
+                return
         if self.size < self._file.size:
             raise PassingTrouble("broke off")
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from llava_engine.errors import ModelError
-from llava_engine.pictures.fetching import shown
+from llava_engine.network.addresses import shown
+from llava_engine.network.client import open_client, unpacked, why_unreachable
+from llava_engine.network.connections import Connections, ForbiddenRedirectError, TimeUpError
 from llava_engine.terminal_safe import strip_control
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_REDIRECTS = 5
 MAX_LISTING_BYTES = 32 * 2**20
+LISTING_S = 60.0  # for a whole list, however it drips; the largest have some MB
 LONGEST_WAIT_S = 120.0
 WORTH_BYTES = 2**20
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -54,7 +58,7 @@ class HubServer:
     Attributes:
         endpoint: its address; http is for servers on this machine or in one's own network.
         token: sent to the endpoint's own host only, and in the clear only to this machine.
-        timeout_s: how long to wait for the next bytes.
+        timeout_s: how long to wait for the headers in all, and for the next bytes.
         waits_s: how long to wait after each failure in a row; after as many the trouble is an error.
         sleep: how to wait.
     """
@@ -81,9 +85,9 @@ class HubServer:
 
         def once() -> bytes:
             body = bytearray()
-            with self.stream(path, what) as response, _network():
-                for chunk in response.iter_bytes():
-                    body += chunk
+            with self.stream(path, what, within_s=LISTING_S) as response:
+                for piece in unpacked(response):
+                    body += piece
                     if len(body) > MAX_LISTING_BYTES:
                         raise ModelError(f"{self._host} says far too much about {what}.", "Is HF_ENDPOINT a hub?")
             return bytes(body)
@@ -94,8 +98,15 @@ class HubServer:
             raise ModelError(f"{self._host} did not answer with JSON.", "Is HF_ENDPOINT a hub?") from None
 
     @contextmanager
-    def stream(self, path: str, what: str, start: int = 0) -> Iterator[httpx.Response]:
+    def stream(
+        self, path: str, what: str, start: int = 0, *, within_s: float | None = None
+    ) -> Iterator[httpx.Response]:
         """The answer to a request, its body not read yet: 200 for all of it, or 206 from byte `start` on.
+
+        What goes wrong on the network while the caller reads the body is passing trouble, too.
+
+        Args:
+            within_s: how long all of it may take, the reading included; None for as long as bytes come.
 
         Raises:
             PassingTrouble: it may work in a moment.
@@ -104,25 +115,35 @@ class HubServer:
         import httpx
 
         url = self.endpoint.rstrip("/") + path
-        headers = {"User-Agent": "llava", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        with httpx.Client(follow_redirects=False, timeout=self.timeout_s) as client:
-            for _ in range(MAX_REDIRECTS + 1):
-                own = {"Authorization": f"Bearer {self.token}"} if self.token and self._may_know_token(url) else {}
-                with _network():
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        with open_client(ModelError) as client, Connections() as connections, self._network(url, connections):
+            clock = nullcontext() if within_s is None else connections.ended_after(within_s)
+            with clock:
+                for _ in range(MAX_REDIRECTS + 1):
+                    own = {"Authorization": f"Bearer {self.token}"} if self.token and self._may_know_token(url) else {}
                     try:
-                        response = client.send(client.build_request("GET", url, headers=headers | own), stream=True)
-                    except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, ValueError):
+                        asked = httpx.URL(url)
+                    except (httpx.InvalidURL, UnicodeError, ValueError):
                         raise ModelError(f"{shown(url)} is not an address.", "Set HF_ENDPOINT right.") from None
-                try:
-                    if not response.is_redirect:
-                        self._check(response, what)
-                        yield response
-                        return
-                    url = self._next(url, response.headers.get("location", ""))
-                finally:
-                    response.close()
+                    request = client.build_request(
+                        "GET",
+                        asked,
+                        headers=headers | own,
+                        timeout=self.timeout_s,
+                        extensions=connections.extensions(asked),
+                    )
+                    with connections.ended_after(self.timeout_s):
+                        response = client.send(request, stream=True)
+                    try:
+                        if not response.is_redirect:
+                            self._check(response, what)
+                            yield response
+                            if connections.ended:  # what looks like the end of the body is ours
+                                raise TimeUpError
+                            return
+                        url = self._next(url, response.headers.get("location", ""), connections)
+                    finally:
+                        response.close()
         raise ModelError(f"{self._host} redirects more than {MAX_REDIRECTS} times.", "Try again later.")
 
     def retried(
@@ -163,18 +184,48 @@ class HubServer:
         same = (asked.scheme, asked.hostname, _port(url)) == (own.scheme, own.hostname, _port(self.endpoint))
         return same and (own.scheme == "https" or own.hostname in LOOPBACK)
 
-    def _next(self, url: str, location: str) -> str:
-        """Where a redirect leads: http(s), and never from an encrypted connection to an open one."""
+    def _next(self, url: str, location: str, connections: Connections) -> str:
+        """Where a redirect leads: http(s), never out of encryption, never from the internet into a private network."""
         try:
             there = urljoin(url, location)
             scheme = urlsplit(there).scheme
         except ValueError:
             there = scheme = ""
-        if scheme not in ("http", "https") or (scheme == "http" and urlsplit(url).scheme == "https"):
-            raise ModelError(
-                f"{self._host} redirects to where nothing is fetched from: {shown(there)}.", "Try again later."
-            )
+        if scheme not in ("http", "https"):
+            raise self._astray(there)
+        try:
+            connections.leave(url, there)
+        except ForbiddenRedirectError as error:
+            raise self._astray(there) from error
         return there
+
+    def _astray(self, there: str) -> ModelError:
+        return ModelError(
+            f"{self._host} redirects to where nothing is fetched from: {shown(there)}.", "Try again later."
+        )
+
+    @contextmanager
+    def _network(self, url: str, connections: Connections) -> Iterator[None]:
+        """What goes wrong on the way, as trouble that may pass, or as an error where it will not."""
+        import httpx
+
+        try:
+            yield
+        except ForbiddenRedirectError as error:
+            raise ModelError(
+                f"{self._host} redirects {error}, and that is not followed.", "Try again later."
+            ) from error
+        except (httpx.TimeoutException, TimeUpError) as error:
+            raise PassingTrouble("took too long to answer") from error
+        except (httpx.ConnectError, httpx.ProxyError) as error:
+            clause, remedy = why_unreachable(url, error, connections)
+            if remedy:
+                raise ModelError(f"{self._host} {clause}.", remedy) from error
+            raise PassingTrouble(clause) from error
+        except httpx.UnsupportedProtocol as error:
+            raise ModelError(f"{shown(url)} is not an address.", "Set HF_ENDPOINT right.") from error
+        except (httpx.TransportError, httpx.InvalidURL, zlib.error) as error:
+            raise PassingTrouble("took too long to answer" if connections.ended else "broke off") from error
 
     def _check(self, response: httpx.Response, what: str) -> None:
         status = response.status_code
@@ -191,21 +242,6 @@ class HubServer:
         if status == HTTPStatus.NOT_FOUND:
             raise ModelError(f"The hub has no {what}.", "Check the id and the revision; see: llava models list")
         raise ModelError(f"{self._host} answered {status} {_reason(response)}".rstrip() + f" for {what}.")
-
-
-@contextmanager
-def _network() -> Iterator[None]:
-    """What goes wrong on the way, as trouble that may pass."""
-    import httpx
-
-    try:
-        yield
-    except httpx.TimeoutException as error:
-        raise PassingTrouble("took too long to answer") from error
-    except (httpx.ConnectError, httpx.ProxyError) as error:
-        raise PassingTrouble("can not be reached") from error
-    except (httpx.TransportError, httpx.DecodingError) as error:
-        raise PassingTrouble("broke off") from error
 
 
 def _port(url: str) -> int | None:

@@ -7,42 +7,57 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from http import HTTPStatus
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from llava_engine.errors import PictureError
+from llava_engine.network.addresses import shown
+from llava_engine.network.client import open_client, unpacked, why_unreachable
+from llava_engine.network.connections import Connections, ForbiddenRedirectError, TimeUpError
 from llava_engine.terminal_safe import strip_control
 
+if TYPE_CHECKING:
+    import httpx
+
 MAX_REDIRECTS = 3
-_ACCEPT = {"User-Agent": "llava", "Accept": "image/*", "Accept-Encoding": "identity"}
 _UNTYPED = ("", "application/octet-stream", "binary/octet-stream")
+_NETWORK_REMEDY = "Check the address and the network, or save the picture and open it."
+_ENDING_S = 1.0  # how long a thread may take to notice that its connections were shut
 
 
-def fetch(url: str, *, max_bytes: int, timeout_s: float) -> bytes:
+def fetch(url: str, *, max_bytes: int, timeout_s: float, accept: str) -> bytes:
     """The bytes behind a URL.
 
     Args:
         url: http or https; every redirect must be too.
-        max_bytes: more than this is refused, at the latest when it arrives.
+        max_bytes: more than this, unpacked, is refused, at the latest when it arrives.
         timeout_s: for everything together: names, connections, redirects, the body.
+        accept: the kinds that the server may choose from, as the header says them.
 
     Raises:
-        PictureError: forbidden scheme, unreachable, too slow, too large, too many redirects, an error status, or
-            something that the server does not call a picture.
+        PictureError: forbidden scheme, unreachable, too slow, too large, too many redirects or one into a private
+            network, an error status, or something that the server does not call a picture.
     """
     result: list[bytes | BaseException] = []
+    with Connections() as connections:
 
-    def work() -> None:
+        def work() -> None:
+            try:
+                result.append(_follow(url, max_bytes, time.monotonic() + timeout_s, accept, connections))
+            except BaseException as error:  # handed to the caller below
+                result.append(error)
+
+        # Nothing limits the look-up of a name, so the caller stops waiting for the thread. Once its connections are
+        # shut the thread ends at once, unless it is still looking for a name.
+        thread = threading.Thread(target=work, name="picture-fetch", daemon=True)
+        thread.start()
         try:
-            result.append(_follow(url, max_bytes, time.monotonic() + timeout_s))
-        except BaseException as error:  # handed to the caller below
-            result.append(error)
-
-    # httpx limits each read, not their sum, and nothing limits the look-up of a name: so the caller stops waiting,
-    # and the thread ends by itself at its next read.
-    thread = threading.Thread(target=work, name="picture-fetch", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
+            thread.join(timeout_s)
+        finally:
+            connections.end()
+        thread.join(_ENDING_S)
     if not result:
         raise _too_slow(url)
     if isinstance(result[0], BaseException):
@@ -50,59 +65,57 @@ def fetch(url: str, *, max_bytes: int, timeout_s: float) -> bytes:
     return result[0]
 
 
-def shown(url: str) -> str:
-    """A URL as it may be shown: no password, no query, no control characters, not too long."""
-    try:
-        parts = urlsplit(url)
-        text = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    except ValueError:
-        text = url
-    text = strip_control(text).replace("\n", " ")
-    return text if len(text) <= 100 else text[:99] + "…"
-
-
-def _follow(url: str, max_bytes: int, deadline: float) -> bytes:
+def _follow(url: str, max_bytes: int, deadline: float, accept: str, connections: Connections) -> bytes:
     import httpx
 
     start = url
     try:
-        with httpx.Client(headers=_ACCEPT, follow_redirects=False) as client:
+        with open_client(PictureError) as client:
             for _ in range(MAX_REDIRECTS + 1):
                 _check_scheme(url, start)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise _too_slow(url)
-                with client.stream("GET", url, timeout=left) as response:
+                known = connections.extensions(httpx.URL(url))
+                with client.stream("GET", url, headers={"Accept": accept}, timeout=left, extensions=known) as response:
                     if not response.is_redirect:
-                        return _body(url, response, max_bytes, deadline)
-                    url = urljoin(url, response.headers.get("location", ""))
-    except httpx.TimeoutException as error:
-        raise _too_slow(url) from error
-    except httpx.RemoteProtocolError as error:
-        raise PictureError(f"{shown(url)} broke off before the picture was complete.", "Try again.") from error
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError) as error:
+                        body = _body(url, response, max_bytes)
+                        if connections.ended:
+                            raise _too_slow(url)
+                        return body
+                    there = urljoin(url, response.headers.get("location", ""))
+                    _check_scheme(there, start)
+                    connections.leave(url, there)
+                    url = there
+    except ForbiddenRedirectError as error:
         raise PictureError(
-            f"{shown(url)} can not be reached.", "Check the address and the network, or save the picture and open it."
+            f"{shown(start)} redirects {error}, and that is not followed.", "Give the picture's own address instead."
         ) from error
+    except (httpx.TimeoutException, TimeUpError) as error:
+        raise _too_slow(url) from error
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ValueError, zlib.error) as error:
+        if connections.ended:
+            raise _too_slow(url) from error
+        if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, zlib.error)):
+            raise PictureError(f"{shown(url)} broke off before the picture was complete.", "Try again.") from error
+        clause, remedy = why_unreachable(url, error, connections)
+        raise PictureError(f"{shown(url)} {clause}.", remedy or _NETWORK_REMEDY) from error
     raise PictureError(
         f"{shown(start)} redirects more than {MAX_REDIRECTS} times.", "Give the picture's own address instead."
     )
 
 
 def _check_scheme(url: str, start: str) -> None:
-    scheme = urlsplit(url).scheme.lower()
+    scheme = url.partition(":")[0].lower()
     if scheme in ("http", "https"):
         return
-    named = shown(url) if url == start else f"{shown(start)} redirects to {scheme}:, and that"
+    named = shown(url) if url == start else f"{shown(start)} redirects to {strip_control(scheme)}:, and that"
     raise PictureError(f"{named} is not an address that pictures are fetched from.", "Use an http or https address.")
 
 
-def _body(url: str, response: object, max_bytes: int, deadline: float) -> bytes:
-    import httpx
-
-    assert isinstance(response, httpx.Response)
+def _body(url: str, response: httpx.Response, max_bytes: int) -> bytes:
     if response.status_code != HTTPStatus.OK:
-        reason = strip_control(response.reason_phrase)
+        reason = " ".join(strip_control(response.reason_phrase).split())[:60]
         raise PictureError(
             f"{shown(url)} answered {response.status_code} {reason}".rstrip() + ".", "Check the address in a browser."
         )
@@ -113,15 +126,13 @@ def _body(url: str, response: object, max_bytes: int, deadline: float) -> bytes:
             "Give the address of the picture itself, not of a page that shows it.",
         )
     length = response.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > max_bytes:
+    if length.isascii() and length.isdigit() and (len(length) > 15 or int(length) > max_bytes):
         raise _too_large(url, max_bytes)
     received = bytearray()
-    for chunk in response.iter_bytes():
-        received += chunk
+    for piece in unpacked(response):
+        received += piece
         if len(received) > max_bytes:
             raise _too_large(url, max_bytes)
-        if time.monotonic() > deadline:
-            raise _too_slow(url)
     return bytes(received)
 
 

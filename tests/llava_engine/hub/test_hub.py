@@ -30,6 +30,7 @@ from llava_engine.hub.cache import (
 from llava_engine.hub.fetching import FetchProgress, Hub
 from llava_engine.hub.listing import chosen, read_listing
 from llava_engine.hub.server import HubServer
+from llava_engine.network.connections import Connections
 from tests.fakes.fake_hub import COMMIT, FakeHub, another_range, cut_after, git_sha1, hang, instead, status, whole
 
 ID = "someone/a-model"
@@ -262,7 +263,7 @@ class TestRefusals:
 
     def test_encryption_is_not_given_up_on_the_way(self) -> None:
         with pytest.raises(ModelError, match="redirects to where"):
-            HubServer()._next("https://hub.example/a", "http://hub.example/b")
+            HubServer()._next("https://hub.example/a", "http://hub.example/b", Connections())
 
     def test_nothing_is_fetched_offline(self, env: dict[str, str]) -> None:
         with pytest.raises(ModelError, match="HF_HUB_OFFLINE"):

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from llava_engine.errors import PictureError
+from llava_engine.network.addresses import shown
 from llava_engine.pictures import opening
-from llava_engine.pictures.fetching import MAX_REDIRECTS, fetch, shown
+from llava_engine.pictures.fetching import MAX_REDIRECTS, fetch
 from llava_engine.pictures.opening import open_picture
 
 
@@ -176,7 +177,7 @@ def test_a_large_picture_is_refused_as_it_arrives(server: Server) -> None:
 
     server.answers["/x.png"] = endless
     with pytest.raises(PictureError, match="larger than 1 MB"):
-        fetch(server.url("/x.png"), max_bytes=1_000_000, timeout_s=10)
+        fetch(server.url("/x.png"), max_bytes=1_000_000, timeout_s=10, accept="image/png")
 
 
 def test_a_compressed_bomb_counts_by_what_it_becomes(server: Server) -> None:
@@ -184,7 +185,7 @@ def test_a_compressed_bomb_counts_by_what_it_becomes(server: Server) -> None:
 
     url = server.give("/x.png", gzip.compress(b"\0" * 3_000_000), Content_Encoding="gzip")
     with pytest.raises(PictureError, match="larger than 1 MB"):
-        fetch(url, max_bytes=1_000_000, timeout_s=10)
+        fetch(url, max_bytes=1_000_000, timeout_s=10, accept="image/png")
 
 
 def test_a_picture_that_breaks_off_is_refused(server: Server) -> None:
@@ -193,7 +194,7 @@ def test_a_picture_that_breaks_off_is_refused(server: Server) -> None:
 
 
 def test_bytes_that_are_no_picture_are_refused(server: Server) -> None:
-    assert "x.png is not a picture that we can read" in refused(server.give("/x.png", b"not a picture")).cause
+    assert "x.png is not a picture that we can read" in refused(server.give("/x.png", b"\0no picture")).cause
 
 
 @pytest.mark.parametrize("part", ["nothing", "headers", "body"])

@@ -259,7 +259,7 @@ def test_missing_empty_and_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     assert "empty.png is empty" in refused(tmp_path / "empty.png").cause
     (tmp_path / "notes.txt").write_text("just words")
-    assert "notes.txt is not a picture" in refused(tmp_path / "notes.txt").cause
+    assert "notes.txt is a text file, and not a picture" in refused(tmp_path / "notes.txt").cause
     assert "not a picture" in refused(b"<svg xmlns='http://www.w3.org/2000/svg'/>").cause
     assert "empty" in refused(b"").cause
 
