@@ -206,9 +206,12 @@ def _note(image: Image.Image, name: str) -> bytes:
 
 def _load_plugin(kind: Kind) -> None:
     """Only the one that is needed: Pillow would import all forty to find it."""
-    plugin = importlib.import_module(kind.plugin)
     if kind is kinds.HEIC:
-        plugin.register_heif_opener(thumbnails=False)
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+    else:
+        importlib.import_module(kind.plugin)
 
 
 def _too_many_pixels(name: str) -> PictureError:
