@@ -28,6 +28,7 @@ _SUSPECT = re.compile(
     "\ud800-\udfff"  # half a character: can not be written to any terminal
     "]"
 )
+_NO_CELLS = re.compile(rf"{_SUSPECT.pattern}|[\t\n]")
 
 
 class _State(Enum):
@@ -110,6 +111,14 @@ class ControlStripper:
 def strip_control(text: str) -> SafeText:
     """The text without anything that commands a terminal."""
     return ControlStripper().push(text)
+
+
+def strip_cells(text: str) -> SafeText:
+    """For text that has been laid out in cells already: only single characters go, so that its width stays as it is.
+
+    They have no width. Line ends and tabs go too: laying out has dealt with those that were meant.
+    """
+    return SafeText(_NO_CELLS.sub("", text))
 
 
 def one_line(text: str) -> SafeText:

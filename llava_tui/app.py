@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from textual.app import App
 from textual.command import Provider
 from textual.driver import Driver
+from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
 from llava_engine.contract import EngineLike, LoadProgress, Sampling
@@ -29,6 +30,7 @@ from llava_tui.session.model_loader import LoadModel
 from llava_tui.session.model_words import read_words
 from llava_tui.session.session import ChatSession
 from llava_tui.terminal.detect import detect
+from llava_tui.terminal.drawn_lines import SafeLines
 from llava_tui.terminal.probe import probe
 from llava_tui.themes import EMBER, PAPER
 from llava_tui.widgets.graphics import Graphics, graphics_for
@@ -83,6 +85,7 @@ class LlavaApp(App[None]):
         self._graphics = graphics
         self._still = still
         self._loader_for = loader_for
+        self._safe_lines = SafeLines()
         for look in (EMBER, PAPER):
             self.register_theme(look)
         self.theme = theme
@@ -98,6 +101,10 @@ class LlavaApp(App[None]):
             still=self._still,
             loader_for=self._loader_for,
         )
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and after them the one that looks what is drawn."""
+        return [*super().get_line_filters(), self._safe_lines]
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's own choice, but for a driver that knows Esc sooner."""

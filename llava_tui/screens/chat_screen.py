@@ -13,7 +13,7 @@ from textual import on, work
 from textual.events import Key
 
 from llava_engine.errors import LlavaError
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.commands.plan_lines import plan_lines
 from llava_tui.history.turns import Chat, Turn
 from llava_tui.samples import Sample
@@ -199,7 +199,7 @@ class ChatScreen(ChatView):
         if answers:
             self._copy(answers[-1].text)
         else:
-            self.notice("There is no answer to copy yet.", "", "information")
+            self.notice(SafeText("There is no answer to copy yet."), severity="information")
 
     def action_new(self) -> None:
         self.session.new_chat()
@@ -214,7 +214,8 @@ class ChatScreen(ChatView):
 
     def action_rename(self, title: str = "") -> None:
         if self.session.chat is None or not title:
-            self.notice("Say what to call this chat, once it has begun.", "/rename TITLE", "information")
+            hint = SafeText("Say what to call this chat, once it has begun.")
+            self.notice(hint, SafeText("/rename TITLE"), "information")
         else:
             self.session.rename_chat(self.session.chat.id, title)
 
@@ -223,7 +224,8 @@ class ChatScreen(ChatView):
         if not words:
             lines = [] if card is None or card.plan is None else list(plan_lines(card.plan))
             title = "There is no model." if card is None else f"{card.name}, {card.device}, {card.kernel}"
-            self.notice(title, "\n".join([*lines, "/model FOLDER --quantize int8 loads another."]), "information")
+            text = "\n".join([*lines, "/model FOLDER --quantize int8 loads another."])
+            self.notice(one_line(title), strip_control(text), "information")
         elif self._loader_for is not None:
             try:
                 self.session.load(self._loader_for(words))
@@ -236,7 +238,7 @@ class ChatScreen(ChatView):
         elif name in self.app.available_themes:
             self.app.theme = name
         else:
-            self.notice(f"There is no theme {name!r}.", "Ctrl+T lists them.", "warning")
+            self.notice(one_line(f"There is no theme {name!r}."), SafeText("Ctrl+T lists them."), "warning")
 
     def action_page(self, step: int) -> None:
         if step < 0:
@@ -261,7 +263,7 @@ class ChatScreen(ChatView):
     @work(thread=True, exit_on_error=True)
     def _copy(self, text: str) -> None:
         copied = copy_text(strip_control(text), os.environ, self._write_terminal)
-        self.app.call_from_thread(self.notice, copied.message, "", "information")
+        self.app.call_from_thread(self.notice, copied.message, severity="information")
 
     def _write_terminal(self, sequence: str) -> None:
         driver = self.app._driver  # Textual has no public way to send a sequence of one's own

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Container, Horizontal
-from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Static
 
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line
 from llava_tui.history.turns import PictureRef, Turn
 from llava_tui.samples import Sample
 from llava_tui.session import events
@@ -27,6 +25,7 @@ from llava_tui.widgets.status import Status
 from llava_tui.widgets.transcript import Transcript
 from llava_tui.widgets.turn import PictureDesk, TurnView
 from llava_tui.widgets.welcome import Welcome
+from llava_tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,11 +34,11 @@ if TYPE_CHECKING:
 BEAT = 0.05
 """Seconds between two looks at the session."""
 
-HINTS = "Enter send · Ctrl+O picture · / commands · ? help"
-HINTS_ANSWERING = "Esc stop · Enter send next"
-HINTS_OPENING = "The message goes as soon as its pictures are open"
-HINTS_EDITING = "Enter send the changed message · Esc leave it"
-HINTS_TURN = "y copy · r again · e edit · o open · ← → versions · Esc back"
+HINTS = SafeText("Enter send · Ctrl+O picture · / commands · ? help")
+HINTS_ANSWERING = SafeText("Esc stop · Enter send next")
+HINTS_OPENING = SafeText("The message goes as soon as its pictures are open")
+HINTS_EDITING = SafeText("Enter send the changed message · Esc leave it")
+HINTS_TURN = SafeText("y copy · r again · e edit · o open · ← → versions · Esc back")
 
 
 TURN_EVENTS = (events.TurnAdded, events.AnswerGrew, events.TurnFinished)
@@ -67,8 +66,8 @@ class ChatView(Screen[None]):
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
-            yield Static("llava", id="brand")
-            yield Static(id="title")
+            yield Words(SafeText("llava"), id="brand")
+            yield Words(id="title")
         with Container(id="stage"):
             yield Welcome(self._samples, tiny=self._tiny, graphics=self.desk.graphics, id="welcome")
             yield Transcript(self.session.page, self.desk, id="transcript")
@@ -98,9 +97,9 @@ class ChatView(Screen[None]):
             self.prompt.area.write(turn.text)
             self.prompt.area.focus()
 
-    def notice(self, cause: str, remedy: str = "", severity: SeverityLevel = "error") -> None:
+    def notice(self, cause: SafeText, remedy: SafeText = SafeText(""), severity: SeverityLevel = "error") -> None:
         """Tell a person something, and go on."""
-        text = "\n".join(strip_control(line) for line in (cause, remedy) if line)
+        text = "\n".join(line for line in (cause, remedy) if line)
         self.notify(text, severity=severity, markup=False, timeout=20 if severity == "error" else 5)
 
     async def _follow_session(self) -> None:
@@ -177,19 +176,19 @@ class ChatView(Screen[None]):
         self._show_title()
         self._show_hint(facts)
 
-    def _waits_for(self, facts: events.Facts) -> str:
+    def _waits_for(self, facts: events.Facts) -> SafeText:
         if not facts.waiting:
-            return ""
+            return SafeText("")
         if facts.phase == "loading":
-            return "waits for the model to be loaded"
-        return "waits for a model" if facts.phase == "no_model" else "waits for its turn"
+            return SafeText("waits for the model to be loaded")
+        return SafeText("waits for a model" if facts.phase == "no_model" else "waits for its turn")
 
     def _show_title(self) -> None:
         chat = self.session.chat
-        title = strip_control(chat.title).replace("\n", " ") if chat and chat.title else "New chat"
+        title = one_line(chat.title) if chat and chat.title else SafeText("New chat")
         if title != self._title:
             self._title = title
-            self.query_one("#title", Static).update(Content(title))
+            self.query_one("#title", Words).say(title)
 
     def _show_hint(self, facts: events.Facts) -> None:
         if isinstance(self.focused, TurnView):

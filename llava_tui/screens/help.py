@@ -7,11 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
+from llava_engine.terminal_safe import SafeText, strip_control
 from llava_tui.screens.command_table import COMMANDS, Where, key_name
+from llava_tui.widgets.words import Content, Words, content
 
 PARTS: tuple[tuple[Where, str], ...] = (
     ("prompt", "While you write"),
@@ -30,9 +30,9 @@ class HelpScreen(ModalScreen[None]):
         with Vertical(id="help"):
             with VerticalScroll(id="keys"):
                 for where, title in PARTS:
-                    yield Static(Content(title), classes="part")
-                    yield Static(_table(where), classes="table")
-            yield Static(Content("Ctrl+P finds any command by its name   Esc closes"), id="foot")
+                    yield Words(strip_control(title), classes="part")
+                    yield Words(_table(where), classes="table")
+            yield Words(SafeText("Ctrl+P finds any command by its name   Esc closes"), id="foot")
 
     def on_click(self) -> None:
         self.dismiss()
@@ -45,5 +45,6 @@ def _table(where: Where) -> Content:
         if command.where == where:
             keys = " ".join(key_name(key) for key in command.keys)
             word = f"/{command.slash} {command.argument}".rstrip() if command.slash else ""
-            lines.append(Content.assemble((f"{keys:<20}", "bold"), f"{command.title:<31}", (word, "dim")))
-    return Content("\n").join(lines)
+            does = strip_control(f"{command.title:<31}")
+            lines.append(content((strip_control(f"{keys:<20}"), "bold"), does, (strip_control(word), "dim")))
+    return content(SafeText("\n")).join(lines)

@@ -9,13 +9,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.history.turns import Chat
+from llava_tui.widgets.words import Content, Words, content
 
 
 class HistoryScreen(ModalScreen[int | None]):
@@ -44,10 +44,10 @@ class HistoryScreen(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="history"):
-            yield Static("Earlier chats", id="heading")
+            yield Words(SafeText("Earlier chats"), id="heading")
             yield Input(self._words, placeholder="Search in everything that was said", compact=True)
             yield OptionList(markup=False, compact=True)
-            yield Static(id="foot")
+            yield Words(id="foot")
 
     def on_mount(self) -> None:
         self._search(self._words)
@@ -87,10 +87,10 @@ class HistoryScreen(ModalScreen[int | None]):
 
     def _doom(self, option_id: str | None) -> None:
         self._doomed = option_id
-        foot = self.query_one("#foot", Static)
+        foot = self.query_one("#foot", Words)
         foot.set_class(option_id is not None, "asking")
-        usual = "Enter resume   Ctrl+D delete   Esc close"
-        foot.update("Delete this chat for good? Ctrl+D again deletes it" if option_id else usual)
+        usual = SafeText("Enter resume   Ctrl+D delete   Esc close")
+        foot.say(SafeText("Delete this chat for good? Ctrl+D again deletes it") if option_id else usual)
 
     def _search(self, words: str, highlight: int = 0) -> None:
         options = self.query_one(OptionList)
@@ -99,15 +99,19 @@ class HistoryScreen(ModalScreen[int | None]):
         options.highlighted = min(highlight, len(found) - 1) if found else None
         self._doom(None)
         if not found:
-            self.query_one("#foot", Static).update("Nothing found" if words else "No chats yet")
+            self.query_one("#foot", Words).say(SafeText("Nothing found" if words else "No chats yet"))
 
 
 def _entry(chat: Chat, now: float) -> Content:
     """Two lines: title and when; where the search found it, or how long it is."""
-    title = strip_control(chat.title).replace("\n", " ") or "Untitled"
-    pieces = [(strip_control(text).replace("\n", " "), "bold" if hit else "dim") for text, hit in chat.snippet]
-    second = pieces or [(f"{chat.turns} messages", "dim")]
-    return Content.assemble(title, "  ", (ago(now - chat.updated), "dim"), "\n", *second)
+    title = one_line(chat.title) or SafeText("Untitled")
+    # Line by line, since squeezed they would lose the blanks between them.
+    pieces = [
+        (strip_control(strip_control(text).replace("\n", " ")), "bold" if hit else "dim") for text, hit in chat.snippet
+    ]
+    second = pieces or [(strip_control(f"{chat.turns} messages"), "dim")]
+    when = (strip_control(ago(now - chat.updated)), "dim")
+    return content(title, SafeText("  "), when, SafeText("\n"), *second)
 
 
 def ago(seconds: float) -> str:

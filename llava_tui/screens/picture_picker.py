@@ -6,22 +6,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Center, Horizontal, Middle, Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import DirectoryTree, Static, Tree
+from textual.widgets import DirectoryTree, Tree
 from textual.widgets.directory_tree import DirEntry
 
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.preview import PictureCells
+from llava_tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from PIL import Image
+    from rich.text import TextType
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -33,6 +35,10 @@ class PictureTree(DirectoryTree):
     ICON_NODE = "▸ "
     ICON_NODE_EXPANDED = "▾ "
     ICON_FILE = "  "
+
+    def process_label(self, label: TextType) -> Text:
+        """A name of the disk, as it may be shown: whoever packed an archive chose it."""
+        return Text(one_line(str(label)) or "?")
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
         return [
@@ -63,22 +69,22 @@ class PicturePicker(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="picker"):
-            yield Static("Attach a picture", id="heading")
-            yield Static(id="folder")
+            yield Words(SafeText("Attach a picture"), id="heading")
+            yield Words(id="folder")
             with Horizontal():
                 yield PictureTree(self._folder)
                 with Vertical(id="look"):
                     with Middle():
                         yield Center(id="frame")
-                    yield Static(id="caption")
-            yield Static("Enter attach or open   ← folder above   Esc close", id="foot")
+                    yield Words(id="caption")
+            yield Words(SafeText("Enter attach or open   ← folder above   Esc close"), id="foot")
 
     def on_mount(self) -> None:
         self.query_one("#frame").display = False
         self._show_folder()
 
     def _show_folder(self) -> None:
-        self.query_one("#folder", Static).update(Content(strip_control(str(self._folder))))
+        self.query_one("#folder", Words).say(one_line(str(self._folder)))
 
     def action_up(self) -> None:
         """Show the folder above."""
@@ -101,20 +107,20 @@ class PicturePicker(ModalScreen[str | None]):
         frame = self.query_one("#frame")
         frame.display = False  # an empty container would show its own name
         await frame.remove_children()
-        caption = self.query_one("#caption", Static)
+        caption = self.query_one("#caption", Words)
         if path is None:
-            caption.update("")
+            caption.say(SafeText(""))
             return
         size = await self.run_worker(lambda: _measure(path), thread=True, exit_on_error=False).wait()
         if size is None:
-            caption.update("This can not be shown.")
+            caption.say(SafeText("This can not be shown."))
             return
-        shown = Shown(strip_control(path.name), size, lambda: _open(path))
+        shown = Shown(one_line(path.name), size, lambda: _open(path))
         room = self.query_one("#look").size
         box = (max(4, room.width - 2), max(2, room.height - 4))
         await frame.mount(PictureCells(shown, box, self._graphics))
         frame.display = True
-        caption.update(Content(f"{shown.name}\n{shown.measures}"))
+        caption.say(strip_control(f"{shown.name}\n{shown.measures}"))
 
 
 def _is_folder(path: Path) -> bool:

@@ -8,13 +8,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Center, Middle, Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
+from llava_engine.terminal_safe import SafeText, strip_control
 from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.preview import PictureCells
+from llava_tui.widgets.words import Words
 
 
 class PictureViewer(ModalScreen[None]):
@@ -43,7 +43,7 @@ class PictureViewer(ModalScreen[None]):
         with Vertical(id="viewer"):
             with Middle(id="wall"), Center():
                 yield self._cells()
-            yield Static(self._caption(), id="caption")
+            yield Words(self._caption(), id="caption")
 
     async def action_step(self, step: int) -> None:
         index = self._index + step
@@ -53,7 +53,7 @@ class PictureViewer(ModalScreen[None]):
             async with self.batch():
                 await self.query_one(Center).mount(self._cells())
                 await cells.remove()
-            self.query_one("#caption", Static).update(self._caption())
+            self.query_one("#caption", Words).say(self._caption())
 
     def on_click(self) -> None:
         self.dismiss()
@@ -65,7 +65,7 @@ class PictureViewer(ModalScreen[None]):
         width, height = self.app.size
         return PictureCells(self._pictures[self._index], (max(1, width - 6), max(1, height - 5)), self._graphics)
 
-    def _caption(self) -> Content:
+    def _caption(self) -> SafeText:
         caption = self._pictures[self._index].caption
         place = f"{self._index + 1} of {len(self._pictures)}" if len(self._pictures) > 1 else ""
-        return Content("   ".join(part for part in (caption, place, "Esc closes") if part))
+        return strip_control("   ".join(part for part in (caption, place, "Esc closes") if part))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llava_engine.contract import LoadProgress, ModelCard
+from llava_engine.terminal_safe import SafeText
 from llava_tui.history.turns import Chat, Turn
 from llava_tui.session.attachments import Attachment
 
@@ -111,8 +112,8 @@ class Unsent:
 class Notice:
     """Something a person should know: what is wrong, and what to do (may be empty)."""
 
-    cause: str
-    remedy: str = ""
+    cause: SafeText
+    remedy: SafeText = SafeText("")
     severity: Literal["information", "warning", "error"] = "error"
 
 

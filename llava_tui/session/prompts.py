@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import LlavaError
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line
 from llava_tui.history.store import Store
 from llava_tui.history.turns import PictureRef
 from llava_tui.session.conversation_of import conversation_of
@@ -41,5 +41,5 @@ class Prompts:
     def _note_missing(self, ref: PictureRef, error: LlavaError) -> None:
         if ref.sha256 not in self._missing:
             self._missing.add(ref.sha256)
-            cause = f"{strip_control(ref.name)} is left out: {error.cause}"
-            self._tell(Notice(cause, "Attach it again to ask about it.", "warning"))
+            cause = one_line(f"{ref.name} is left out: {error.cause}")
+            self._tell(Notice(cause, SafeText("Attach it again to ask about it."), "warning"))

@@ -14,7 +14,7 @@ from pathlib import Path
 from llava_engine.contract import Reply, Sampling, TokenCount
 from llava_engine.errors import StorageError
 from llava_engine.pictures.opening import Picture, open_picture
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, strip_control
 from llava_tui.history.store import Store
 from llava_tui.history.turns import Chat, PictureRef, Turn
 from llava_tui.session.attachments import AttachmentTray, FailedAttachment, Source
@@ -202,7 +202,7 @@ class ChatSession:
         turn = self._turn(self._leaf_id if turn_id is None else turn_id)
         question_id = None if turn is None else turn.parent_id if turn.role == "assistant" else turn.id
         if question_id is None:
-            self._out.add(Notice("There is no question to answer yet.", severity="information"))
+            self._out.add(Notice(SafeText("There is no question to answer yet."), severity="information"))
             return
         self.stop()
         self._to_answer = question_id
@@ -212,7 +212,7 @@ class ChatSession:
         """Send a user's turn again with another text and the same pictures, as a new version beside the old one."""
         turn = self._turn(turn_id)
         if turn is None or turn.role != "user":
-            self._out.add(Notice("Only a question can be edited.", severity="information"))
+            self._out.add(Notice(SafeText("Only a question can be edited."), severity="information"))
             return
         self.stop()
 
@@ -229,7 +229,7 @@ class ChatSession:
     def flip(self, turn_id: int, step: int) -> None:
         """Show the version `step` before (negative) or after this turn, and what follows it. At an end: nothing."""
         if self._answering_here:
-            self._out.add(Notice("An answer is being written.", "Stop it first (Esc).", "warning"))
+            self._out.add(Notice(SafeText("An answer is being written."), SafeText("Stop it first (Esc)."), "warning"))
             return
 
         def turn_over() -> None:

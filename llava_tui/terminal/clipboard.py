@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llava_engine.errors import PictureError
+from llava_engine.terminal_safe import SafeText, one_line
 
 _COPY_TIMEOUT_S = 2.0
 _PASTE_TIMEOUT_S = 10.0  # PowerShell takes seconds to begin
@@ -48,15 +49,15 @@ class Copied:
     advice: str = ""
 
     @property
-    def message(self) -> str:
+    def message(self) -> SafeText:
         """For the user, in one or two sentences."""
         count = f"{self.characters:,} character{'' if self.characters == 1 else 's'}"
         if self.sure:
-            return f"Copied {count} with {self.via}."
-        return f"Sent {count} to the terminal by {self.via}; it may refuse them. {self.advice}".rstrip()
+            return one_line(f"Copied {count} with {self.via}.")
+        return one_line(f"Sent {count} to the terminal by {self.via}; it may refuse them. {self.advice}")
 
 
-def copy_text(text: str, env: Mapping[str, str], write: Callable[[str], None]) -> Copied:
+def copy_text(text: SafeText, env: Mapping[str, str], write: Callable[[str], None]) -> Copied:
     """Copy by a system tool, or else write an OSC 52 sequence to the terminal with `write`. Up to 2 s: off-thread."""
     for tool, *arguments in _copy_tools(env):
         encoded = text.encode("utf-16le" if tool == "clip.exe" else "utf-8", "replace")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from llava_engine.terminal_safe import SafeText
+from llava_tui.terminal.safe_markdown import strip_tokens
 from llava_tui.widgets.segments import cut, settled
 
 if TYPE_CHECKING:  # long to import, and the first frame has no answer
@@ -29,6 +31,7 @@ def _parser() -> MarkdownIt:
 
     parser = MarkdownIt("gfm-like", {"html": False, "linkify": False}).disable("linkify")
     parser.core.ruler.push("plain_code", _name_plain_code)
+    parser.core.ruler.push("safe", lambda state: strip_tokens(state.tokens))
     return parser
 
 
@@ -50,7 +53,7 @@ class Answer(Vertical):
     Answer { height: auto; }
     """
 
-    def __init__(self, text: str = "", *, classes: str | None = None) -> None:
+    def __init__(self, text: SafeText = SafeText(""), *, classes: str | None = None) -> None:
         super().__init__(classes=classes)
         self._sources = _split(text)
         self._parts: list[Markdown] = []
@@ -64,7 +67,7 @@ class Answer(Vertical):
         for source, final in zip(self._sources, settled(self._sources), strict=True):
             yield self._widget(final or source)
 
-    async def append(self, piece: str) -> None:
+    async def append(self, piece: SafeText) -> None:
         """Show one more batch of text."""
         part, source = self._parts[-1], self._sources[-1] + piece
         end = cut(source)

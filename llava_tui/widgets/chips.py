@@ -9,21 +9,20 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, HorizontalScroll, Vertical
-from textual.content import Content
 from textual.events import Click
-from textual.widgets import Static
 
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.session.attachments import Attachment
 from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.messages import ChipRemoved, PicturesOpened
 from llava_tui.widgets.preview import PictureCells
+from llava_tui.widgets.words import Words
 
 BOX = (10, 3)
 
 
-class Remove(Static):
+class Remove(Words):
     """The × of a chip."""
 
 
@@ -38,7 +37,7 @@ class Chip(Horizontal):
         self._shown: Shown | None = None
         if attachment is not None:
             picture = attachment.picture
-            name = strip_control(picture.name)
+            name = one_line(picture.name)
             self._shown = Shown(name, picture.size, lambda: attachment.thumbnail, tokens)
 
     def compose(self) -> ComposeResult:
@@ -46,10 +45,10 @@ class Chip(Horizontal):
         if shown:
             yield PictureCells(shown, BOX, self._graphics)
         with Vertical(classes="about"):
-            yield Static(Content(f"picture {self.number}"), classes="number")
-            yield Static(Content(shown.name if shown else "opening …"), classes="name")
-            yield Static(Content(shown.measures if shown else ""), classes="measures")
-        yield Remove(Content("×"))
+            yield Words(strip_control(f"picture {self.number}"), classes="number")
+            yield Words(shown.name if shown else SafeText("opening …"), classes="name")
+            yield Words(shown.measures if shown else None, classes="measures")
+        yield Remove(SafeText("×"))
 
     def on_click(self, event: Click) -> None:
         event.stop()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from textual.widgets import Static
-
+from llava_engine.terminal_safe import SafeText
 from llava_tui.widgets.messages import LatestWanted
+from llava_tui.widgets.words import Words
 
 
-class Pill(Static):
+class Pill(Words):
     """Pressing it goes to the end."""
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__("↓ new", id=id)
+        super().__init__(SafeText("↓ new"), id=id)
 
     def on_mount(self) -> None:
         self.display = False

@@ -15,16 +15,15 @@ from rich.segment import Segment
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Static
 
 from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.half_cells import fit, half_cells
+from llava_tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -158,13 +157,13 @@ class Preview(Vertical):
 
     def compose(self) -> ComposeResult:
         yield PictureCells(self.shown, self._box, self._graphics)
-        yield Static(Content(self.shown.name), classes="name")
-        yield Static(Content(self.shown.measures), classes="measures")
+        yield Words(self.shown.name, classes="name")
+        yield Words(self.shown.measures, classes="measures")
 
     def price(self, tokens: int) -> None:
         """The model has counted what the picture costs."""
         self.shown = replace(self.shown, tokens=tokens)
-        self.query_one(".measures", Static).update(Content(self.shown.measures))
+        self.query_one(".measures", Words).say(self.shown.measures)
 
     def on_click(self) -> None:
         self.post_message(self.Opened(self))

@@ -11,13 +11,14 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.content import Content
 from textual.events import Key, Paste
-from textual.widgets import Static, TextArea
+from textual.widgets import TextArea
 
+from llava_engine.terminal_safe import SafeText, strip_control
 from llava_tui.screens.command_table import Command, bindings, completions
 from llava_tui.widgets.chips import Chips
 from llava_tui.widgets.messages import ChipRemoved, ClipboardWanted, HelpWanted, MessageSent, PromptChanged, TextPasted
+from llava_tui.widgets.words import Words, content
 
 
 class PromptText(TextArea):
@@ -116,10 +117,10 @@ class Prompt(Vertical):
     PromptText { height: auto; max-height: 8; }
     """
 
-    _hint = ""
+    _hint = SafeText("")
 
     def compose(self) -> ComposeResult:
-        yield Static(classes="commands")
+        yield Words(classes="commands")
         with Vertical(classes="frame"):
             yield Chips()
             yield PromptText()
@@ -137,11 +138,11 @@ class Prompt(Vertical):
         """The pictures of the tray."""
         return self.query_one(Chips)
 
-    def hint(self, text: str) -> None:
+    def hint(self, text: SafeText) -> None:
         """What the keys do now, on the frame's lower edge."""
         if text != self._hint:  # setting it draws the frame anew, the same or not
             self._hint = text
-            self.query_one(".frame").border_subtitle = text
+            self.query_one(".frame").border_subtitle = content(text).markup  # Textual reads it as markup
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
@@ -153,7 +154,7 @@ class Prompt(Vertical):
         lines = []
         for command in commands:
             word = f"/{command.slash} {command.argument}".rstrip()
-            lines.append(Content.assemble((f"{word:<24}", "bold"), (command.title, "dim")))
-        shown = self.query_one(".commands", Static)
-        shown.update(Content("\n").join(lines))
+            lines.append(content((strip_control(f"{word:<24}"), "bold"), (strip_control(command.title), "dim")))
+        shown = self.query_one(".commands", Words)
+        shown.say(content(SafeText("\n")).join(lines))
         shown.display = bool(lines)

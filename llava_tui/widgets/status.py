@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from llava_engine.contract import LoadProgress
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import one_line, strip_control
 from llava_tui.session.events import Facts
+from llava_tui.widgets.words import Content, content
 
 BAR = 12
 """Cells of the loading bar."""
@@ -52,14 +52,14 @@ class Status(Widget):
         left = self._fitting(self._left(), self.size.width)
         right = self._fitting(self._right(), self.size.width - left.cell_length - 3)
         gap = max(0, self.size.width - left.cell_length - right.cell_length)
-        return Content.assemble(left, " " * gap, right)
+        return content(left, strip_control(" " * gap), right)
 
     def _fitting(self, parts: list[Content], width: int) -> Content:
         """The first parts that fit, with a dot between them."""
         dot = self._styled("  ·  ", "quiet")
-        line = Content("")
+        line = content()
         for part in parts:
-            longer = Content.assemble(line, dot, part) if line.cell_length else part
+            longer = content(line, dot, part) if line.cell_length else part
             if longer.cell_length > max(0, width):
                 break
             line = longer
@@ -69,7 +69,7 @@ class Status(Widget):
         facts = self.facts
         parts = []
         if facts.card:
-            parts.append(self._styled(strip_control(facts.card.name), "model"))
+            parts.append(self._styled(one_line(facts.card.name), "model"))
         match facts.phase:
             case "loading":
                 parts.append(self._loading(facts.progress))
@@ -111,11 +111,11 @@ class Status(Widget):
     def _loading(self, progress: LoadProgress | None) -> Content:
         if progress is None:
             return self._styled("starting …", "live")
-        stage = strip_control(progress.stage)
+        stage = one_line(progress.stage)
         if not progress.total:
             return self._styled(f"{stage} …", "live")
         filled = min(BAR, BAR * progress.done // progress.total)
-        return Content.assemble(
+        return content(
             self._styled(f"{stage} ", "live"),
             self._styled("━" * filled, "live"),
             self._styled("━" * (BAR - filled), "track"),
@@ -123,4 +123,4 @@ class Status(Widget):
         )
 
     def _styled(self, text: str, part: str) -> Content:
-        return Content.styled(text, self.get_visual_style(f"status--{part}"))
+        return Content.styled(strip_control(text), self.get_visual_style(f"status--{part}"))

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.scrollbar import ScrollBar
 from textual.widget import Widget
 
+from llava_engine.terminal_safe import SafeText
 from llava_tui.history.turns import Turn
 from llava_tui.widgets.turn import AnswerView, PictureDesk, QuestionView, TurnView
 from llava_tui.widgets.window import CAP, OPENED, Window
@@ -141,12 +142,12 @@ class Transcript(VerticalScroll, can_focus=False):
                 await view.finish(turn)
             self._price(turn)
 
-    def wait(self, reason: str) -> None:
+    def wait(self, reason: SafeText) -> None:
         """The last question waits to be answered, for this reason; "" when it does not."""
         last = self.turns[-1].id if self.turns else None
         for view in self.views:
             if isinstance(view, QuestionView):
-                view.wait(reason if view.turn.id == last else "")
+                view.wait(reason if view.turn.id == last else SafeText(""))
 
     def latest(self) -> None:
         """Go to the end, and follow it."""

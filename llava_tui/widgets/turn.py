@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, ItemGrid, Vertical
-from textual.content import Content
 from textual.events import Click
 from textual.message import Message
-from textual.widgets import Static
 
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.history.turns import PictureRef, Turn
 from llava_tui.screens.command_table import bindings
 from llava_tui.session.displayed_picture import Shown
@@ -26,6 +24,7 @@ from llava_tui.widgets.answer import Answer
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.messages import PicturesOpened, TurnCommand
 from llava_tui.widgets.preview import Preview
+from llava_tui.widgets.words import Content, Words, content
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,10 +44,10 @@ class PictureDesk:
 
     def shown(self, ref: PictureRef) -> Shown:
         """A kept picture as a preview takes it."""
-        return Shown(strip_control(ref.name), (ref.width, ref.height), partial(self.open, ref), ref.tokens)
+        return Shown(one_line(ref.name), (ref.width, ref.height), partial(self.open, ref), ref.tokens)
 
 
-class Note(Static):
+class Note(Words):
     """The quiet line below a turn; a click on one of its two arrows asks for the version before or after."""
 
     @dataclass
@@ -83,17 +82,16 @@ class TurnView(Vertical, can_focus=True):
 
     def note(self) -> Content:
         """The quiet line below the turn; empty when there is nothing to say."""
-        parts = []
         if self.turn.versions > 1:
-            parts.append(f"‹ {self.turn.version} of {self.turn.versions} ›")
-        return Content("  ·  ".join(parts))
+            return content(strip_control(f"‹ {self.turn.version} of {self.turn.versions} ›"))
+        return content()
 
     def replace(self, turn: Turn) -> None:
         """The same turn, with another state."""
         self.turn = turn
         note = self.note()
-        line = self.query_one(".note", Static)
-        line.update(note)
+        line = self.query_one(".note", Words)
+        line.say(note)
         line.display = bool(note.plain)
 
     def action_move(self, step: int) -> None:
@@ -122,7 +120,7 @@ class TurnView(Vertical, can_focus=True):
     def action_open(self) -> None:
         """Only a question has pictures."""
 
-    def _note_line(self) -> Static:
+    def _note_line(self) -> Note:
         note = self.note()
         line = Note(note, classes="note")
         line.display = bool(note.plain)
@@ -139,10 +137,10 @@ class QuestionView(TurnView):
     def __init__(self, turn: Turn, desk: PictureDesk) -> None:
         super().__init__(turn)
         self._desk = desk
-        self._waits_for = ""
+        self._waits_for = SafeText("")
 
     def compose(self) -> ComposeResult:
-        words = Static(Content(strip_control(self.turn.text)), classes="words")
+        words = Words(strip_control(self.turn.text), classes="words")
         words.display = bool(self.turn.text.strip())
         previews = [Preview(self._desk.shown(ref), self._box(), self._desk.graphics) for ref in self.turn.pictures]
         if len(previews) <= 1:
@@ -161,7 +159,7 @@ class QuestionView(TurnView):
             if cost is not None:
                 preview.price(cost)
 
-    def wait(self, reason: str) -> None:
+    def wait(self, reason: SafeText) -> None:
         """The question waits to be answered, for this reason; "" when it does not."""
         if reason != self._waits_for:
             self._waits_for = reason
@@ -169,8 +167,7 @@ class QuestionView(TurnView):
             self.replace(self.turn)
 
     def note(self) -> Content:
-        note = super().note()
-        return Content("  ·  ".join(part for part in (self._waits_for, note.plain) if part))
+        return _dotted(content(self._waits_for), super().note())
 
     def action_open(self, index: int = 0) -> None:
         if pictures := [preview.shown for preview in self.query(Preview)]:
@@ -212,7 +209,7 @@ class AnswerView(TurnView):
         text = strip_control(turn.text)
         if text.startswith(answer.text):
             if rest := text[len(answer.text) :]:
-                await answer.append(rest)
+                await answer.append(strip_control(rest))
             await answer.finish()
         else:
             fresh = Answer(text)
@@ -228,18 +225,23 @@ class AnswerView(TurnView):
         turn = self.turn
         note = super().note()
         if turn.status == "cancelled":
-            word = "stopped"
+            word = SafeText("stopped")
         elif turn.status == "streaming" and not turn.text:
-            word = "…"
+            word = SafeText("…")
         elif turn.status == "interrupted":
-            word = "interrupted: the program ended while this was written"
+            word = SafeText("interrupted: the program ended while this was written")
         elif turn.status == "failed":
-            word = strip_control(turn.error) or "failed"
+            word = one_line(turn.error) or SafeText("failed")
         elif turn.stats and turn.stats.finish_reason == "length":
-            word = "cut off: the limit of tokens was reached"
+            word = SafeText("cut off: the limit of tokens was reached")
         else:
             return note
-        return Content("  ·  ".join(part for part in (word, note.plain) if part))
+        return _dotted(content(word), note)
 
     def _mark(self) -> None:
         self.set_class(self.turn.status == "failed", "failed")
+
+
+def _dotted(*parts: Content) -> Content:
+    """Those parts that say something, with a dot between them."""
+    return content(SafeText("  ·  ")).join(part for part in parts if part.plain)

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Center, Horizontal, Vertical, VerticalScroll
-from textual.content import Content
-from textual.widgets import Static
 
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.samples import Sample
 from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.messages import SampleChosen
 from llava_tui.widgets.preview import PictureCells
+from llava_tui.widgets.words import Words
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,15 +26,17 @@ if TYPE_CHECKING:
 BOX = (24, 9)
 BOX_SHORT = (20, 7)
 
-WORDMARK = """\
+WORDMARK = SafeText("""\
 █ █
 █ █ ▄▀▀█ █  █ ▄▀▀█
-█ █ ▀▄▄█ ▀▄▄▀ ▀▄▄█"""
+█ █ ▀▄▄█ ▀▄▄▀ ▀▄▄█""")
 
-TINY = "This tiny model came with llava. It knows drawn shapes and their colours, and nothing of photographs."
-REAL = "For photographs, load a real one:  llava chat --model FOLDER"
-SAMPLES = "Press one to ask, or paste the path of a picture of yours, and ask."
-ANY = "Paste the path of a picture, or press Ctrl+O to look for one, and ask."
+TINY = SafeText(
+    "This tiny model came with llava. It knows drawn shapes and their colours, and nothing of photographs.\n"
+    "For photographs, load a real one:  llava chat --model FOLDER"
+)
+SAMPLES = SafeText("Press one to ask, or paste the path of a picture of yours, and ask.")
+ANY = SafeText("Paste the path of a picture, or press Ctrl+O to look for one, and ask.")
 
 
 class SampleCard(Vertical, can_focus=True):
@@ -56,8 +57,10 @@ class SampleCard(Vertical, can_focus=True):
     def compose(self) -> ComposeResult:
         box = BOX if self.app.size.height >= 32 and self.app.size.width >= 90 else BOX_SHORT
         with Center():
-            yield PictureCells(Shown(self.sample.picture.name, self.sample.size, self._open), box, self._graphics)
-        yield Static(Content(self.sample.question), classes="question")
+            yield PictureCells(
+                Shown(one_line(self.sample.picture.name), self.sample.size, self._open), box, self._graphics
+            )
+        yield Words(strip_control(self.sample.question), classes="question")
 
     def action_ask(self) -> None:
         self.post_message(SampleChosen(str(self.sample.picture), self.sample.question))
@@ -92,19 +95,19 @@ class Welcome(VerticalScroll, can_focus=False):
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome-body"):
             with Center():
-                yield Static(Content(WORDMARK), id="wordmark")
+                yield Words(WORDMARK, id="wordmark")
             if self._samples:
                 with Center(), Horizontal(id="samples"):
                     for sample in self._samples:
                         yield SampleCard(sample, self._graphics)
-            yield Static(Content(SAMPLES if self._samples else ANY), id="how")
-            what = Static(Content(f"{TINY}\n{REAL}"), id="what")
+            yield Words(SAMPLES if self._samples else ANY, id="how")
+            what = Words(TINY, id="what")
             what.display = self._tiny
             yield what
 
     def introduce(self, about: Sequence[str]) -> None:
         """Say what the model at hand turned out to be, once it is known."""
         if about and not self._tiny:
-            what = self.query_one("#what", Static)
-            what.update(Content("\n".join(map(strip_control, about))))
+            what = self.query_one("#what", Words)
+            what.say(strip_control("\n".join(about)))
             what.display = True
