@@ -122,25 +122,29 @@ def _let_go_of_output() -> None:
 
 
 def _fail(error: LlavaError) -> NoReturn:
-    from llava_engine.terminal_safe import strip_control
+    from llava_engine.terminal_safe import one_line, strip_control
+    from llava_tui.commands.say import say
 
-    lines = [" ".join(strip_control(line).split()) for line in (error.cause, error.remedy)]
+    lines = [str(one_line(line)) for line in (error.cause, error.remedy)]
     if isinstance(error, OutOfMemoryError):
         from llava_tui.commands.plan_lines import plan_lines
 
         lines += ["", *plan_lines(error.plan)]
-    typer.echo("llava: " + "\n".join(line for number, line in enumerate(lines) if line or number > 1), err=True)
+    text = "llava: " + "\n".join(line for number, line in enumerate(lines) if line or number > 1)
+    say(strip_control(text), err=True)
     sys.exit(1)
 
 
 def _crash(error: Exception) -> NoReturn:
     import traceback
 
+    from llava_engine.terminal_safe import strip_control
+    from llava_tui.commands.say import say
     from llava_tui.crash import write_report
     from llava_tui.paths import user_paths
 
     path = write_report(error, user_paths().state)
     note = f"A report is in {path}" if path else "No report could be written."
-    typer.echo("".join(traceback.format_exception(error)), err=True)
-    typer.echo(f"This is a bug in llava. {note}", err=True)
+    say(strip_control("".join(traceback.format_exception(error))), err=True)  # it quotes names, too
+    say(strip_control(f"This is a bug in llava. {note}"), err=True)
     sys.exit(1)

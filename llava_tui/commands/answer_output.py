@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from llava_engine.contract import ModelCard, Reply
-from llava_engine.terminal_safe import ControlStripper
+from llava_engine.terminal_safe import ControlStripper, SafeText
+from llava_tui.terminal.safe_markdown import strip_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +62,7 @@ class PlainOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._last and not self._last.endswith("\n"):
-            self._write("\n")
+            self._write(SafeText("\n"))
 
     def feed(self, piece: str) -> None:
         text = self._stripper.push(piece)
@@ -70,9 +71,9 @@ class PlainOutput:
 
     def finish(self, reply: Reply, pictures: Sequence[Picture]) -> None:
         if not self._last:
-            self._write("\n")  # an empty answer is an empty line
+            self._write(SafeText("\n"))  # an empty answer is an empty line
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: SafeText) -> None:
         self._stream.write(text)
         self._stream.flush()
         self._last = text
@@ -166,7 +167,9 @@ class MarkdownOutput:
         from rich.segment import Segment, Segments
 
         # Rich puts an empty line before some blocks; here one stands before all but the first.
-        lines = self._console.render_lines(Markdown(text), pad=False)
+        markdown = Markdown(text)
+        strip_tokens(markdown.parsed)
+        lines = self._console.render_lines(markdown, pad=False)
         while lines and not _has_ink(lines[0]):
             del lines[0]
         while lines and not _has_ink(lines[-1]):

@@ -17,10 +17,11 @@ import typer
 from llava_engine.contract import EngineLike, Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import ConversationError
-from llava_engine.terminal_safe import strip_control
+from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui import gc_pause
 from llava_tui.commands import options
 from llava_tui.commands.known_folders import remember_model
+from llava_tui.commands.say import say
 
 if TYPE_CHECKING:
     from llava_engine.pictures.opening import Picture
@@ -107,20 +108,20 @@ def ask(
             else:
                 output.feed(piece)
     if stats:
-        typer.echo(stats_line(engine, reply), err=True)
+        say(stats_line(engine, reply), err=True)
     if reply.finish_reason == "cancelled":
         raise typer.Exit(130)
     if reply.finish_reason == "length" and sys.stderr.isatty():
-        typer.echo(f"(cut at {reply.completion_tokens} tokens; --max-new-tokens allows more)", err=True)
+        say(strip_control(f"(cut at {reply.completion_tokens} tokens; --max-new-tokens allows more)"), err=True)
 
 
-def stats_line(engine: EngineLike, reply: Reply) -> str:
+def stats_line(engine: EngineLike, reply: Reply) -> SafeText:
     """What an answer took, on one line."""
     card, pictures = engine.card, sum(reply.picture_tokens)
-    return (
+    return one_line(
         f"{reply.completion_tokens} tokens at {reply.tokens_per_second:.1f}/s, the first after "
         f"{reply.time_to_first_token_s:.2f} s · prompt {reply.prompt_tokens} tokens ({pictures} of pictures, "
-        f"{reply.cached_tokens} cached) · {strip_control(card.name)}, {card.device}, {card.dtype}, {card.kernel}"
+        f"{reply.cached_tokens} cached) · {card.name}, {card.device}, {card.dtype}, {card.kernel}"
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from llava_engine.contract import LoadProgress
+from llava_engine.terminal_safe import one_line
 
 _SECONDS_BETWEEN = 0.1  # pieces are small, and there are many
 
@@ -39,6 +40,6 @@ def byte_progress() -> Iterator[Callable[[LoadProgress], None] | None]:
             nonlocal told
             if time.monotonic() - told > _SECONDS_BETWEEN or at.done == at.total:
                 told = time.monotonic()
-                bars.update(bar, completed=at.done, total=at.total, description=at.stage)
+                bars.update(bar, completed=at.done, total=at.total, description=one_line(at.stage))
 
         yield tell

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from llava_engine.terminal_safe import strip_control
 from llava_tui.commands import options
 from llava_tui.commands.byte_progress import byte_progress
+from llava_tui.commands.say import say
 
 if TYPE_CHECKING:
     from llava_engine.checkpoints.convert import Converted
@@ -102,15 +104,9 @@ def convert(
 def _report(written: Converted) -> None:
     size = f"{written.bytes / 1e9:,.2f} GB" if written.bytes >= 1e8 else f"{written.bytes / 1e6:,.1f} MB"
     _say(*written.notes, f"{written.tensors} tensors, {size}, in:")
-    typer.echo(_clean(written.folder))
+    say(strip_control(str(written.folder)))
 
 
 def _say(*lines: str) -> None:
     for line in lines:
-        typer.echo(_clean(line), err=True)
-
-
-def _clean(text: Any) -> str:
-    from llava_engine.terminal_safe import strip_control
-
-    return strip_control(str(text))
+        say(strip_control(line), err=True)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llava_engine.errors import ModelError
+from llava_engine.terminal_safe import strip_control
 from llava_tui.commands.byte_progress import byte_progress
+from llava_tui.commands.say import say
 
 if TYPE_CHECKING:
     from llava_engine.checkpoints.delta.delta import Written
@@ -94,7 +96,7 @@ def verify(
     with byte_progress() as tell:
         verified = deltas.verify(base, delta, target, force=force, on_progress=tell)
     _say(verified.notes)
-    typer.echo(f"sha256 {verified.sha256}")
+    say(strip_control(f"sha256 {verified.sha256}"))
     other = str(target) if verified.against == "target" else "what the delta says it gives"
     if verified.differing:
         raise ModelError(
@@ -122,15 +124,9 @@ def _report(written: Written) -> None:
     from llava_tui.commands.model_report import gigabytes
 
     _say([*written.notes, f"{written.tensors} tensors, {gigabytes(written.bytes)}, in:"])
-    typer.echo(_clean(str(written.folder)))
+    say(strip_control(str(written.folder)))
 
 
 def _say(lines: Iterable[str]) -> None:
     for line in lines:
-        typer.echo(_clean(line), err=True)
-
-
-def _clean(text: str) -> str:
-    from llava_engine.terminal_safe import strip_control
-
-    return strip_control(text)
+        say(strip_control(line), err=True)

@@ -18,7 +18,9 @@ from typing import Annotated, Any
 
 import typer
 
+from llava_engine.terminal_safe import strip_control
 from llava_tui.commands import extras
+from llava_tui.commands.say import say
 
 GIB = 2**30
 
@@ -32,9 +34,9 @@ def doctor(
     """Say what this machine, this install and this terminal can do, and why."""
     facts = examine()
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        say(strip_control(json.dumps(facts, indent=2)))
     else:
-        typer.echo("\n".join(page(facts)))
+        say(strip_control("\n".join(page(facts))))  # TERM, folders and cards are named by others
 
 
 def examine() -> dict[str, Any]:

@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llava_engine.errors import LlavaError, ModelError
+from llava_engine.terminal_safe import one_line, strip_control
 from llava_tui.commands import options
+from llava_tui.commands.say import say
 
 if TYPE_CHECKING:
     from llava_engine.hub.fetching import FetchProgress
@@ -213,8 +215,8 @@ def _confirm(question: str, yes: bool, *, default: bool = True) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UnansweredError(_clean(question), "Nobody can answer here; say it again with --yes.")
-    typer.confirm(_clean(question), default=default, abort=True, err=True)
+        raise UnansweredError(strip_control(question), "Nobody can answer here; say it again with --yes.")
+    typer.confirm(strip_control(question), default=default, abort=True, err=True)
 
 
 @contextmanager
@@ -242,20 +244,14 @@ def _progress(missing: int, total: int) -> Iterator[Callable[[FetchProgress], No
             # Pieces are small, and there are many.
             if at.file != file or at.done == at.total or time.monotonic() - told > 0.1:
                 told, file = time.monotonic(), at.file
-                bars.update(bar, completed=at.done, description=_clean(at.file))
+                bars.update(bar, completed=at.done, description=one_line(at.file))
 
         yield tell
 
 
 def _say(text: str) -> None:
-    typer.echo(_clean(text))
+    say(strip_control(text))
 
 
 def _note(text: str) -> None:
-    typer.echo(_clean(text), err=True)
-
-
-def _clean(text: Any) -> str:
-    from llava_engine.terminal_safe import strip_control
-
-    return strip_control(str(text))
+    say(strip_control(text), err=True)
