@@ -26,8 +26,8 @@ from llava_engine.pictures.decoding import (
 )
 from llava_engine.pictures.kinds import Kind
 
-_CPU_S = 10  # of work
-_WALL_S = 13.0  # in all, on a machine that has more to do
+_CPU_S = 8  # of work
+_WALL_S = 12.0  # in all, on a machine that has more to do
 _KINDS = {kind.pillow: kind for kind in (kinds.PNG, kinds.JPEG, kinds.WEBP, kinds.GIF, kinds.BMP, kinds.TIFF)}
 _KINDS |= {kind.pillow: kind for kind in (kinds.AVIF, kinds.HEIC)}
 _ONE = threading.Lock()

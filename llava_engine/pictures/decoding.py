@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from llava_engine.errors import PictureError
 from llava_engine.pictures import kinds
 from llava_engine.pictures.colours import UnknownColoursError, to_rgb
-from llava_engine.pictures.essentials import Essentials, of_jpeg, of_png
+from llava_engine.pictures.essentials import Essentials, TooManyPartsError, of_jpeg, of_png
 from llava_engine.pictures.kinds import Kind
 from llava_engine.pictures.orientation import orientation, upright
 
@@ -69,7 +69,10 @@ def decode(data: bytes, kind: Kind, name: str, draft_to: int) -> Decoded:
     Raises:
         PictureError: damaged, too large, or made so that it would take too much memory or time.
     """
-    essentials = _essentials(data, kind)
+    try:
+        essentials = _essentials(data, kind)
+    except TooManyPartsError as error:
+        raise too_much_time(name) from error
     if essentials is not None:
         _check(essentials, name)
     try:
@@ -115,6 +118,8 @@ def decode_here(
         check_pixels(size, name)
         if essentials is None and quick_pixels is not None and size[0] * size[1] > quick_pixels:
             raise NotQuickError
+        if kind is kinds.TIFF and _tiff_bytes(image) > BUDGET_BYTES:
+            raise MemoryError
         image.draft(None, (draft_to, draft_to))
         image.load()
         if essentials is not None:
@@ -197,6 +202,16 @@ def _factor(size: tuple[int, int]) -> int:
     while pixels > _QUICK_PIXELS and pixels > _LARGEST_RESULT * factor**2:
         factor += 1
     return factor
+
+
+def _tiff_bytes(image: Image.Image) -> int:
+    """What a TIFF takes: its pixels, and one of the strips or tiles that they come in."""
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    width, height = image.size
+    bits = tags.get(277, 1) * max(tags.get(258, (1,)))  # SamplesPerPixel, BitsPerSample
+    across, down = tags.get(322, width), tags.get(323, min(tags.get(278, height), height))  # a tile's, or RowsPerStrip
+    pixel_bytes = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    return int(width * height * pixel_bytes + across * down * bits // 8)
 
 
 def _note(image: Image.Image, name: str) -> bytes:

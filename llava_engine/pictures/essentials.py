@@ -27,6 +27,10 @@ _FILL = re.compile(rb"\xff+")
 _LONG_FILL = b"\xff" * 4096  # Pillow and libjpeg begin such a run again with every 64 KB that they read
 
 
+class TooManyPartsError(Exception):
+    """More chunks or segments than any program writes."""
+
+
 @dataclass(frozen=True)
 class Essentials:
     """What a decoder needs of a file.
@@ -49,7 +53,11 @@ class Essentials:
 
 
 def of_png(data: bytes) -> Essentials | None:
-    """Of a PNG; None when it is not laid out like one. Of an animation the picture for those who can not play it."""
+    """Of a PNG; None when it is not laid out like one. Of an animation the picture for those who can not play it.
+
+    Raises:
+        TooManyPartsError: as its name says.
+    """
     kept, at, exif, xmp = [data[:8]], 8, b"", b""
     size = None
     for _ in range(_MOST_PARTS):
@@ -72,14 +80,18 @@ def of_png(data: bytes) -> Essentials | None:
             break
         at += length + 12
     else:
-        return None
+        raise TooManyPartsError
     if size is None:
         return None
     return Essentials(b"".join(kept), size, orientation(exif, xmp))
 
 
 def of_jpeg(data: bytes) -> Essentials | None:
-    """Of a JPEG; None when it is not laid out like one."""
+    """Of a JPEG; None when it is not laid out like one.
+
+    Raises:
+        TooManyPartsError: as its name says.
+    """
     kept, at, notes = [data[:2]], 2, {b"Exif\0\0": b"", b"http://ns.adobe.com/xap/1.0/\0": b""}
     frame, seen = None, set()
     for _ in range(_MOST_PARTS):
@@ -106,7 +118,7 @@ def of_jpeg(data: bytes) -> Essentials | None:
         seen.add(marker)
         at += 2 + length
     else:
-        return None
+        raise TooManyPartsError
     if frame is None or len(frame[1]) < 6 or len(frame[1]) < 6 + 3 * frame[1][5] or not frame[1][5]:
         return None
     marker, body = frame
