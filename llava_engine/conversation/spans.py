@@ -144,12 +144,17 @@ def _assistant(text: str, template: Template, *, supervised: bool) -> Iterator[S
 def _check(conversation: Conversation, template: Template) -> None:
     if not conversation.messages:
         raise ConversationError("This conversation is empty.", "Write a message or attach a picture.")
+    if conversation.messages[0].role == "assistant":
+        raise ConversationError(
+            "This conversation begins with an answer, and models have only learned such as the user begins.",
+            "Leave its first message out, as training does, or put the user's before it.",
+        )
     for number, message in enumerate(conversation.messages, start=1):
         expected = "user" if number % 2 else "assistant"
         if message.role != expected:
             raise ConversationError(
                 f"Message {number} is the {message.role}'s where the {expected}'s belongs.",
-                "A conversation begins with the user, and user and assistant take turns.",
+                "User and assistant take turns: put two messages of the same one together, or leave one out.",
             )
         if message.role == "assistant" and message.pictures:
             raise ConversationError(f"Message {number} is an answer with a picture.", "Only a user shows pictures.")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from llava_engine.files.json import read_json
 from llava_engine.parity.generation import greedy
 from llava_engine.parity.original import Original
 from llava_engine.pictures.opening import Picture
 
-_CONTEXT = 2048
+_CONTEXT = 2048  # where config.json names no max_sequence_length
 _MOST = 1024  # new tokens, whatever is asked for
 
 
@@ -36,8 +37,9 @@ def chunks(original: Original, request: Mapping[str, Any], pictures: Sequence[Pi
     most = min(int(request.get("max_new_tokens", 256)), _MOST)
     stop_ids = tokenizer.ids(stop)
     ends = {original.checkpoint.tokenizer.eos_id, stop_ids[0] if len(stop_ids) == 1 else None}
-    # Too long a prompt loses its beginning.
-    ids = (original.ids(prompt) if pictures else tokenizer.ids(prompt))[-(_CONTEXT - most - 8) :]
+    # Too long a prompt loses its beginning; 8 is the worker's own room beside the answer.
+    context = int(read_json(original.checkpoint.folder / "config.json").get("max_sequence_length", _CONTEXT))
+    ids = (original.ids(prompt) if pictures else tokenizer.ids(prompt))[-(context - most - 8) :]
     new: list[int] = []
     for token in greedy(original.model, original.embeddings(ids, pictures)):
         new.append(token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,3 +21,12 @@ needs_fixtures = pytest.mark.skipif(
 def golden(name: str) -> Any:
     """A golden file's content, from goldens/."""
     return json.loads((FIXTURES / "goldens" / name).read_text("utf-8"))
+
+
+def error_of(call: Callable[[], object]) -> str | None:
+    """The class of what a call fails with, as goldens name it, of whatever kind it is; None when it succeeds."""
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__
+    return None

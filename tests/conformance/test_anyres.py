@@ -59,8 +59,10 @@ def test_a_picture_costs_what_it_cost_the_original(name: str) -> None:
     recorded = golden(name)
     raw = read_json(FIXTURES / recorded["checkpoint"] / "config.json")
     config = from_original(raw, vision_config(read_json(FIXTURES / raw["mm_vision_tower"] / "config.json")))
-    shown = [case for case in recorded["cases"] if case["images"]]
+    shown = [case for case in recorded["cases"] if case["images"] and "error" not in case]
     assert shown
     for case in shown:
         cost = sum(picture_tokens(config, (height, width)) for width, height in case["image_sizes"])
-        assert len(case["input_ids"]) - len(case["images"]) + cost == case["embedded_length"], case["case"]
+        length = len(case["input_ids"]) - len(case["images"]) + cost
+        cut = raw.get("tokenizer_model_max_length") or length
+        assert min(length, cut) == case["embedded_length"], case["case"]

@@ -16,8 +16,9 @@ from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.model.config import MptConfig
-from llava_engine.pictures.opening import Picture, open_picture
+from llava_engine.pictures.opening import Picture
 from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures
+from tests.conformance.odd_pictures import plain_pictures
 from tests.llava_engine import hf_oracle
 
 pytestmark = needs_fixtures
@@ -37,12 +38,10 @@ def is_mpt(name: str) -> bool:
     return isinstance(opened(name).config.language, MptConfig)
 
 
-def pictures(name: str) -> list[Picture]:
-    """Two of the pictures that the golden shows, of different shapes where there are such."""
-    shown = sorted({each for case in golden(name)["cases"] for each in case["images"]})
-    found = sorted((open_picture(FIXTURES / "images" / each) for each in shown), key=lambda each: each.size)
-    plain = [each for each in found if each.image.mode == "RGB"]
-    return [plain[0], plain[-1]]
+def pictures() -> list[Picture]:
+    """Two of different shapes that everybody reads alike."""
+    found = plain_pictures()
+    return [found[0], found[-1]]
 
 
 def logits(checkpoint: Checkpoint) -> torch.Tensor:
@@ -67,7 +66,7 @@ def test_transformers_computes_the_same(name: str, tmp_path: Path) -> None:
         return
     convert(checkpoint.folder, "hf", tmp_path / "x", base=checkpoint.found.base)
     # With tiles a prompt is long, and the angles of both are float32.
-    hf_oracle.check(checkpoint, tmp_path / "x", pictures(name), atol=1e-5 if checkpoint.config.tiles is None else 3e-5)
+    hf_oracle.check(checkpoint, tmp_path / "x", pictures(), atol=1e-5 if checkpoint.config.tiles is None else 3e-5)
 
 
 @pytest.mark.parametrize("name", FORWARDS)

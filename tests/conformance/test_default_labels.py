@@ -1,8 +1,10 @@
 """Our ids and labels of the goldens' samples: the ids of training, and labels that are exact.
 
-Every template's ids are the original's. So are the labels, but for v0's, which drift by a token a turn there, and the
-newest ChatML's, which learn nothing. Three samples differ on purpose: what a user types is no special token, an answer
-before every question is left out in v0 too, and v0's trainer wrote one more space at the very end.
+Every template's ids are the original's. So are the labels where the original's say what the assistant says and its end:
+v0's drift by a token a turn, the newest ChatML's learn nothing, a separator within a text shifts or masks the others.
+Samples differ on purpose where a user types a special token, which is letters to us, where an answer is empty, which is
+an answer to us, where v0's begin with an answer, which is left out as in the others; and v0's trainer wrote one more
+space at the very end.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from llava_engine.conversation.conversation import Conversation, Message, Role
 from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import Template
 from llava_engine.conversation.tokenizer import Prompt, Tokenizer, assemble
+from llava_engine.errors import ConversationError
 from llava_engine.parity.labels import IGNORED
 from llava_engine.parity.original_templates import TEMPLATES
 from llava_engine.pictures.opening import Picture
@@ -68,18 +71,35 @@ def template_of(group: dict[str, Any]) -> Template:
     return replace(template, system=system, wrap_pictures=group["mm_use_im_start_end"], pictures_first=True)
 
 
+def turns_of(sample: dict[str, Any], group: dict[str, Any]) -> list[dict[str, Any]]:
+    """Without the assistant's first words, which the original's data code drops; captions have none."""
+    turns: list[dict[str, Any]] = sample["conversations"]
+    drops = told(group) != "plain" and turns[0]["from"] == "gpt"
+    return turns[1:] if drops else turns
+
+
+def is_ordinary(sample: dict[str, Any], group: dict[str, Any]) -> bool:
+    """Human and gpt in turn, nobody else; the human says or shows something; no answer shows a picture."""
+    turns = turns_of(sample, group)
+    in_turn = all(turn["from"] == ("gpt" if place % 2 else "human") for place, turn in enumerate(turns))
+    said = all(turn["value"] for turn in turns if turn["from"] == "human")
+    shown = "image" in sample and any("<image>" in turn["value"] for turn in turns if turn["from"] == "gpt")
+    return bool(turns) and in_turn and said and not shown
+
+
 def conversation_of(sample: dict[str, Any], group: dict[str, Any]) -> Conversation:
-    """A sample as data readers hand it on: June leaves a picture where its tag stands, newest puts it in front."""
-    turns = sample["conversations"]
+    """A sample as data readers hand it on: June leaves pictures where their tags stand, newest puts one in front."""
     messages = []
-    for turn in turns[1:] if turns[0]["from"] == "gpt" else turns:
-        before, tag, after = turn["value"].partition("<image>")
-        shown = (cast(Picture, None),) if tag else ()
+    for turn in turns_of(sample, group):
+        # A tag in a sample without a picture is letters.
+        first, *rest = turn["value"].split("<image>") if "image" in sample else [turn["value"]]
         role: Role = "user" if turn["from"] == "human" else "assistant"
-        if group["commit"] == "c121f04" and tag:
-            messages.append(Message(role, (before + after).strip(), shown))
+        if group["commit"] == "c121f04" and rest:
+            messages.append(Message(role, "".join([first, *rest]).strip(), (cast(Picture, None),)))
         else:
-            messages.append(Message(role, before + after, shown, (len(before),) if tag else None))
+            places = tuple(len(first) + sum(map(len, rest[:count])) for count in range(len(rest)))
+            shown = (cast(Picture, None),) * len(places)
+            messages.append(Message(role, "".join([first, *rest]), shown, places or None))
     return Conversation(tuple(messages))
 
 
@@ -94,45 +114,74 @@ def made(sample: dict[str, Any], group: dict[str, Any]) -> tuple[Tokenizer, Conv
     return tokenizer, conversation, assemble(spans(conversation, template_of(group)), tokenizer, lengths, placeholder)
 
 
+def spelled(ids: list[int], tokenizer: Tokenizer) -> bytes:
+    """What ids say, special tokens by their names."""
+    names = {token_id: text.encode() for text, token_id in tokenizer.special_ids.items()}
+    return b"".join(names.get(token) or tokenizer.token_bytes(token) for token in ids)
+
+
+def to_be_learned(conversation: Conversation, template: Template, tokenizer: Tokenizer) -> bytes:
+    """Exactly what the assistant says, and its end."""
+    lead = template.answer_lead
+    if template.captions_only and tokenizer.strips_space:
+        lead = " "  # a caption is the first text after a picture: SentencePiece puts its space before it
+    answers = [message.text for message in conversation.messages if message.role == "assistant"]
+    return "".join(lead + text + template.answer_end for text in answers).encode()
+
+
 @pytest.mark.parametrize("group", ours(), ids=name_of)
 def test_ids_are_those_of_training_and_so_are_labels_where_those_are_right(group: dict[str, Any]) -> None:
     template = template_of(group)
     drifts = template.name == "v0-trained"
     learns_nothing = template.name == "mpt-later"
-    checked = 0
+    checked = same = 0
     for name, expected in group["results"].items():
         sample = samples()[name]
-        if "error" in expected:
+        if "error" in expected or not is_ordinary(sample, group):
             continue
-        tokenizer, _, prompt = made(sample, group)
-        typed = "".join(turn["value"] for turn in sample["conversations"]).replace("<image>", "")
-        if any(token in typed for token in tokenizer.special_ids) or (
-            drifts and sample["conversations"][0]["from"] == "gpt"
-        ):
+        tokenizer, conversation, prompt = made(sample, group)
+        turns = sample["conversations"]
+        typed = "".join(turn["value"] for turn in turns).replace("<image>", "")
+        if any(token in typed for token in tokenizer.special_ids) or (drifts and turns[0]["from"] == "gpt"):
             continue
-        theirs = expected["input_ids"]
-        cut = group["model_max_length"] if len(theirs) == group["model_max_length"] else len(prompt.ids)
-        assert list(prompt.ids[:cut]) == (theirs[:-1] if drifts and cut == len(prompt.ids) else theirs), name
-        if not drifts and not learns_nothing:
-            labels = [token if flag else IGNORED for token, flag in zip(prompt.ids, prompt.supervised, strict=True)]
-            assert not expected.get("mismatch_warning")
-            assert labels[:cut] == expected["labels"], name
+        if not drifts and not all(turn["value"] for turn in turns):
+            continue  # an empty answer, which the original leaves open
+        theirs, written = expected["input_ids"], list(prompt.ids)
+        if drifts and len(theirs) == len(written) + 1:  # one more space at the end
+            theirs = theirs[:-1]
+        is_cut = len(theirs) == group["model_max_length"]
+        assert theirs == (written[: len(theirs)] if is_cut else written), name
         checked += 1
+        learned = spelled([token for token in expected["labels"] if token != IGNORED], tokenizer)
+        right = to_be_learned(conversation, template, tokenizer)
+        masked = bool(expected.get("mismatch_warning"))
+        if drifts or masked or (not right.startswith(learned) if is_cut else right != learned):
+            continue
+        labels = [token if flag else IGNORED for token, flag in zip(prompt.ids, prompt.supervised, strict=True)]
+        assert labels[: len(theirs)] == expected["labels"], name
+        same += 1
     assert checked
+    assert same or drifts or learns_nothing
 
 
 @pytest.mark.parametrize("group", ours(), ids=name_of)
 def test_learned_is_exactly_what_the_assistant_says_and_its_end(group: dict[str, Any]) -> None:
     template = template_of(group)
     for name, expected in group["results"].items():
-        if "error" in expected:
+        if "error" in expected or not is_ordinary(samples()[name], group):
             continue
         tokenizer, conversation, prompt = made(samples()[name], group)
-        texts = {token_id: text for text, token_id in tokenizer.special_ids.items()}
         learned = [token for token, flag in zip(prompt.ids, prompt.supervised, strict=True) if flag]
-        said = b"".join(texts[token].encode() if token in texts else tokenizer.token_bytes(token) for token in learned)
-        answers = [message.text for message in conversation.messages if message.role == "assistant"]
-        lead = template.answer_lead
-        if template.captions_only and tokenizer.strips_space:
-            lead = " "  # a caption is the first text after a picture: SentencePiece puts its space before it
-        assert said.decode() == "".join(lead + text + template.answer_end for text in answers), name
+        assert spelled(learned, tokenizer) == to_be_learned(conversation, template, tokenizer), name
+
+
+@pytest.mark.parametrize("group", ours(), ids=name_of)
+def test_a_chat_says_why_it_can_not_begin_with_the_assistant(group: dict[str, Any]) -> None:
+    """Where training drops a turn, a chat would lose words."""
+    for name in group["results"]:
+        first, *rest = (Message("assistant" if turn["from"] == "gpt" else "user", turn["value"] or " ")
+                        for turn in samples()[name]["conversations"])  # fmt: skip
+        if first.role == "assistant":
+            with pytest.raises(ConversationError, match="begins with") as caught:
+                spans(Conversation((first, *rest)), template_of(group))
+            assert caught.value.remedy, name

@@ -6,22 +6,22 @@ is right where it is not.
 
 from __future__ import annotations
 
-import builtins
 import functools
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from llava_engine.model.config import VisionConfig
 from llava_engine.parity import pixels as parity
 from llava_engine.pictures.opening import open_picture
 from llava_engine.pictures.processing import Preprocessing
-from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures
+from tests.conformance.fixtures import FIXTURES, error_of, golden, needs_fixtures
+from tests.conformance.odd_pictures import IN_FULL, as_a_person_sees_it, original_errs
 from tests.conformance.pinpoints import turned
 
 pytestmark = needs_fixtures
@@ -67,8 +67,11 @@ def entries() -> list[Entry]:
     for path in sorted((FIXTURES / "goldens").glob("pixels_*.json")):
         lines = golden(path.name)["entries"]
         grids = {line["key"]: turned(line["grid_pinpoints"]) for line in lines if "grid_pinpoints" in line}
-        # An unconverted picture's line has none: they are those of the same picture, converted.
-        found += [Entry(path.stem, line, grids.get(line["key"].replace("_noconvert|", "|"), ())) for line in lines]
+        # An unconverted picture's line has none: they are those of the same picture, converted, or of its tower.
+        of_towers = {line["preprocessor"]: turned(line["grid_pinpoints"]) for line in lines if "grid_pinpoints" in line}
+        for line in lines:
+            known = grids.get(line["key"].replace("_noconvert|", "|"))
+            found.append(Entry(path.stem, line, known or of_towers.get(line["preprocessor"], ())))
     return found
 
 
@@ -93,8 +96,7 @@ def close(made: Pixels, expected: Pixels) -> None:
 def test_parity_makes_what_the_original_made(entry: Entry) -> None:
     line = entry.values
     if "error" in line:
-        with pytest.raises(getattr(builtins, line["error"])):
-            theirs(entry, convert=entry.converted)
+        assert error_of(partial(theirs, entry, convert=entry.converted)) == line["error"]
         return
     made = theirs(entry, convert=entry.converted)
     assert list(made.shape) == line["shape"]
@@ -112,7 +114,7 @@ def test_default_is_what_the_original_made_or_what_is_right(entry: Entry) -> Non
         assert made.shape == (3, *entry.tower.size)
         return
     # A large JPEG in full, which the engine may decode at half its size.
-    made = ours(entry, open_picture(entry.path, draft_to=1_000_000))
+    made = ours(entry, open_picture(entry.path, draft_to=IN_FULL))
     if original_errs(entry.path):
         close(made, ours(entry, as_a_person_sees_it(entry.path)))
     else:  # converted or not: the engine always does
@@ -120,20 +122,3 @@ def test_default_is_what_the_original_made_or_what_is_right(entry: Entry) -> Non
         close(made, theirs(entry, convert=True) if expected is None else expected)
     if "token_len_14" in entry.values:
         assert VisionConfig(image_size=made.shape[-1], patch_size=14).grid ** 2 == entry.values["token_len_14"]
-
-
-def original_errs(path: Path) -> bool:
-    """Turned by EXIF, transparent, deeper than 8 bits, or taken for channels first."""
-    with Image.open(path) as image:
-        turned_round = image.getexif().get(0x0112, 1) != 1
-        deep = image.mode.startswith(("I", "F"))
-        return turned_round or deep or image.has_transparency_data or image.height in (1, 3)
-
-
-def as_a_person_sees_it(path: Path) -> Image.Image:
-    image = ImageOps.exif_transpose(Image.open(path))
-    if image.mode.startswith("I"):  # 16 bits
-        return Image.fromarray(np.rint(np.asarray(image, np.float64) * 255 / 65535).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    return image.convert("RGB")

@@ -137,6 +137,16 @@ def test_what_can_not_be_written_is_a_users_error(messages: tuple[Message, ...])
     assert caught.value.remedy
 
 
+def test_a_conversation_that_begins_with_an_answer_is_told_apart_from_two_in_a_row() -> None:
+    answer, question = Message.assistant("Hello."), Message.user("Hi")
+    with pytest.raises(ConversationError, match="begins with an answer") as first:
+        spans(Conversation((answer, question)), V1)
+    assert "Leave its first message out" in first.value.remedy
+    with pytest.raises(ConversationError, match="Message 3 is the assistant's") as third:
+        spans(Conversation((question, answer, answer)), V1)
+    assert "take turns" in third.value.remedy
+
+
 def test_pretraining_needs_a_picture() -> None:
     with pytest.raises(ConversationError, match="no picture"):
         spans(Conversation((Message.user("a"), Message.assistant("b"))), templates.get("plain"))
