@@ -13,7 +13,7 @@ from typing import Any
 from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_bytes, read_json
-from llava_engine.hub.cache import cache_folder, find_in_cache, id_of_snapshot, is_id
+from llava_engine.hub.cache import find_in_cache, id_of_snapshot, is_id, snapshot_or_folder
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 PROJECTOR_FORMS = (".bin", ".safetensors")  # a projector may be a file alone; open_checkpoint looks into it
@@ -40,7 +40,7 @@ def find(model: str | os.PathLike[str] | None, *, env: Mapping[str, str] = os.en
             f"{str(model)!r} is not a path.", "Give a folder that holds config.json and weights."
         ) from None
     if is_folder or (exists and folder.suffix in PROJECTOR_FORMS):
-        return folder.resolve()
+        return snapshot_or_folder(folder).resolve()
     if exists:
         raise ModelError(f"{folder} is a file, not a model folder.", "Give the folder that holds it.")
     if not is_id(str(model)):
@@ -54,11 +54,11 @@ def find(model: str | os.PathLike[str] | None, *, env: Mapping[str, str] = os.en
     return cached.resolve()
 
 
-def name_of(folder: Path, *, env: Mapping[str, str] = os.environ) -> str:
+def name_of(folder: Path) -> str:
     """What a person calls the model in a folder that `find` gave: its hub id, or the folder's own name."""
     if folder == EMBEDDED:
         return EMBEDDED_NAME
-    return id_of_snapshot(folder, cache_folder(env)) or folder.name
+    return id_of_snapshot(folder) or folder.name
 
 
 def holds_llava(folder: Path) -> bool:

@@ -21,6 +21,7 @@ from llava_engine.checkpoints.layouts.original import reading as original
 from llava_engine.checkpoints.parts import Parts, find_parts
 from llava_engine.conversation import templates
 from llava_engine.errors import ModelError
+from llava_engine.model.config import LanguageConfig
 
 _LAYOUTS: dict[sniff.LayoutName, Layout] = {"hf": hf, "original": original}
 
@@ -59,6 +60,8 @@ def _read(parts: Parts, asked_template: str | None) -> Checkpoint:
     layout.check(parts)  # whether it is a LLaVA at all comes before what its files lack
     reading = layout.read(parts)
     config, tensors = reading.config, reading.tensors
+    if parts.own_head and isinstance(config.language, LanguageConfig):
+        config = replace(config, language=replace(config.language, tie_word_embeddings=False))
 
     refuse_delta(parts.folder, config, tensors)
     tokenizer, raw = parts.tokenizer(layout.added_tokens(parts.raw, config), tensors)
@@ -78,6 +81,6 @@ def _read(parts: Parts, asked_template: str | None) -> Checkpoint:
         tensors,
         tokenizer,
         reading.preprocessing,
-        Found(generation, name, parts.form, reading.tower, parts.base, why, (*reading.notes, *notes)),
+        Found(generation, name, parts.form, reading.tower, parts.base, why, (*parts.notes, *reading.notes, *notes)),
         raw,
     )

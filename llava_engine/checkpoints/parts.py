@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints.adapters import adapters
+from llava_engine.checkpoints.adapters.adapted import Adapted
 from llava_engine.checkpoints.checkpoint import RawFiles
 from llava_engine.checkpoints.picture_files import PictureFile, find_picture_file
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
 from llava_engine.checkpoints.tensor_names import embeddings_in
-from llava_engine.checkpoints.towers import find_tower
+from llava_engine.checkpoints.towers import find_tower, open_tower
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
@@ -46,6 +47,7 @@ class Parts:
         base: the base model's folder, for an adapter or a projector.
         towers: folders that the user gave, by the name that they stand for; "" stands for any.
         force: take an adapter for another base all the same.
+        notes: what is odd but works: one sentence each.
     """
 
     folder: Path
@@ -55,12 +57,24 @@ class Parts:
     base: Path | None
     towers: Mapping[str, Path]
     force: bool
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def tensors(self) -> TensorSource:
         """All tensors by canonical names, an adapter's folded in. Raises `ModelError`."""
-        files: TensorSource = TensorFiles(self.folder) if self.base is None else self._onto(self.base)
-        return View(self.folder, canonical_names(files))
+        return View(self.folder, canonical_names(self._adapted or TensorFiles(self.folder)))
+
+    @property
+    def own_head(self) -> bool:
+        """Whether an adapter trained a head apart from the embeddings that it was tied to."""
+        return self._adapted is not None and self._adapted.own_head
+
+    @property
+    def trained_tower(self) -> bool:
+        """Whether the tower among the tensors is another than the one that the config names."""
+        return bool(self.raw.get("unfreeze_mm_vision_tower")) or (
+            self._adapted is not None and self._adapted.changes("vision_tower.")
+        )
 
     @property
     def named_tower(self) -> str:
@@ -103,8 +117,14 @@ class Parts:
             tokenizer = Tokenizer.from_folder(folder, added=added)
         return tokenizer, RawFiles(self.raw, folder, added)
 
-    def _onto(self, base: Path) -> TensorSource:
-        return adapters.onto_base(self.folder, self.raw, base, force=self.force)
+    @cached_property
+    def _adapted(self) -> Adapted | None:
+        if self.base is None:
+            return None
+        return adapters.onto_base(self.folder, self.raw, self.base, self._outside_tower, force=self.force)
+
+    def _outside_tower(self) -> TensorSource | None:
+        return open_tower(self.tower).tensors if self.tower is not None else None
 
 
 def find_parts(folder: Path, *, base: Path | None, towers: Mapping[str, Path], force: bool) -> Parts:
@@ -119,8 +139,10 @@ def find_parts(folder: Path, *, base: Path | None, towers: Mapping[str, Path], f
     if form == "whole":
         return Parts(folder, form, read_json(folder / "config.json"), folder, None, towers, force)
     raw, home = adapters.own_config(folder), folder
-    found = adapters.find_base(folder, raw, base)
+    named = adapters.named_base(folder, raw)
+    found = adapters.find_base(folder, named, base)
+    notes = adapters.other_base_note(folder, named, found) if base is not None else ()
     if not raw:
         raw = adapters.config_over(folder, found)
         home = found if folder.is_dir() else folder.parent
-    return Parts(folder, form, raw, home, found, towers, force)
+    return Parts(folder, form, raw, home, found, towers, force, notes)

@@ -81,6 +81,19 @@ _ORIGINAL_PROJECTOR = {
 }
 
 
+# What libraries put around a model, and so before its tensors' names or between their parts: torch.compile,
+# DataParallel and DeepSpeed, PEFT, FSDP, activation checkpointing.
+_AROUND = re.compile(
+    r"^(?:(?:_orig_mod|module|base_model\.model|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.)+"
+    r"|(?<=\.)(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+
+
+def unwrapped(name: str) -> str:
+    """A stored name without what libraries put around the model that they saved, however often."""
+    return _AROUND.sub("", name)
+
+
 def canonical(name: str) -> str:
     """A stored name in the spelling of the released llava-hf checkpoints; an unknown one comes back nearly as it was.
 
@@ -89,6 +102,7 @@ def canonical(name: str) -> str:
     transformers 4.52 and later keep `model.language_model…` in memory, transformers 5 drops CLIP's `vision_model`
     level; files with either spelling exist.
     """
+    name = unwrapped(name)
     if name == "lm_head.weight":
         return HEAD
     name = name.removeprefix("model.")

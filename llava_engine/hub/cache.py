@@ -116,12 +116,28 @@ def find_in_cache(model_id: str, *, revision: str = "main", env: Mapping[str, st
     return snapshot if commit and is_whole(snapshot) else None
 
 
-def id_of_snapshot(folder: Path, cache: Path) -> str | None:
-    """The model that a folder is a snapshot of, if it is one in this cache."""
+def id_of_snapshot(folder: Path, cache: Path | None = None) -> str | None:
+    """The model that a folder is a snapshot of, if it is one in this cache; None stands for any cache."""
     repository = folder.parent.parent
-    if folder.parent != repository / "snapshots" or repository.parent.resolve() != cache.resolve():
+    if folder.parent.name != "snapshots" or not repository.name.startswith("models--"):
+        return None
+    if cache is not None and repository.parent.resolve() != cache.resolve():
         return None
     return _id(repository)
+
+
+def snapshot_or_folder(folder: Path) -> Path:
+    """A folder, or where it is a repository's folder of a cache, as people copy and name it, the snapshot in it.
+
+    That is main's, or without one the newest that is whole. Repositories are told by what is in them.
+    """
+    if (folder / "config.json").exists():
+        return folder
+    commit = _read_ref(folder / "refs" / "main")
+    if commit is not None and (folder / "snapshots" / commit).is_dir():
+        return folder / "snapshots" / commit
+    snapshots = [snapshot for snapshot in _commits(folder) if snapshot.is_dir()]
+    return max(snapshots, key=lambda each: (is_whole(each), each.stat().st_mtime), default=folder)
 
 
 def is_whole(folder: Path) -> bool:

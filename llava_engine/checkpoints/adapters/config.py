@@ -19,7 +19,7 @@ FILE = "adapter_config.json"
 
 _T = TypeVar("_T")
 _OWN = "Take the adapter's own file."
-_MERGE = "Fold it into its base with the library that trained it, and open the result."
+MERGE = "Fold it into its base with the library that trained it, and open the result."
 
 # Settings under which a base's weights become something else than W + scale · B·A, or that we have no use for.
 _UNSUPPORTED = {
@@ -30,6 +30,8 @@ _UNSUPPORTED = {
     "lora_bias": "it gives the adapter biases",
     "use_bdlora": "it cuts the matrices into blocks",
     "megatron_config": "its layers are cut over machines",
+    "alora_invocation_tokens": "it acts only after certain tokens",
+    "arrow_config": "it chooses among several adapters for each token",
 }
 _PLAIN = "Convert the adapter to a plain LoRA with the library that wrote it."
 _FRESH = (True, False, None, "gaussian", "eva", "orthogonal")  # ways to begin that leave the base's weights alone

@@ -32,19 +32,19 @@ def env(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def test_no_name_is_the_model_that_comes_along(env: dict[str, str]) -> None:
     assert find(None, env=env) == EMBEDDED
-    assert "embedded" in name_of(EMBEDDED, env=env)
+    assert "embedded" in name_of(EMBEDDED)
 
 
 def test_a_hub_id_is_its_snapshot_in_the_cache(env: dict[str, str]) -> None:
     folder = find("someone/a-model", env=env)
     assert folder == (Path(env["HF_HUB_CACHE"]) / "models--someone--a-model" / "snapshots" / COMMIT).resolve()
-    assert name_of(folder, env=env) == "someone/a-model"
+    assert name_of(folder) == "someone/a-model"
 
 
 def test_a_folder_goes_before_a_hub_id(env: dict[str, str]) -> None:
     Path("someone/a-model").mkdir(parents=True)
     assert find("someone/a-model", env=env) == Path("someone/a-model").resolve()
-    assert name_of(Path("someone/a-model").resolve(), env=env) == "a-model"
+    assert name_of(Path("someone/a-model").resolve()) == "a-model"
 
 
 def test_the_home_folder(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def _tower(parts: Parts) -> tuple[Tower, tuple[str, ...]]:
     """
     stored, found, named = parts.tensors, parts.tower, parts.named_tower
     own = inner_tower(stored.tensors)
-    if own is not None and (parts.raw.get("unfreeze_mm_vision_tower") or found is None):
+    if own is not None and (parts.trained_tower or found is None):
         tensors = View(parts.folder, {name: (stored, name) for name in stored.tensors if name.startswith(_TOWER)})
         if found is not None:
             shape, pictures = settings(found)

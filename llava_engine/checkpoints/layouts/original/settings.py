@@ -52,6 +52,8 @@ def original_settings(checkpoint: Checkpoint, config: LlavaConfig, tower: str, d
         "unfreeze_mm_vision_tower": True,  # so that the tower inside is the one that counts
         "torch_dtype": dtype,
     }
+    if isinstance(config.language, LanguageConfig) and "tie_word_embeddings" in raw:
+        raw["tie_word_embeddings"] = config.language.tie_word_embeddings  # an adapter may have untied them
     raw.pop("_name_or_path", None)
     _tell_template(raw, checkpoint, config)
     return raw
