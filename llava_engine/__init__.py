@@ -27,7 +27,9 @@ from llava_engine.errors import (
     OutOfMemoryError,
     PictureError,
     StorageError,
+    UsageError,
 )
+from llava_engine.opening import AUTO, Placement, Source
 
 if TYPE_CHECKING:
     from llava_engine.chat import Chat
@@ -52,11 +54,15 @@ __all__ = [
     "OutOfMemoryError",
     "Picture",
     "PictureError",
+    "Placement",
     "Reply",
     "Sampling",
+    "Source",
     "StorageError",
     "TokenCount",
+    "UsageError",
     "load",
+    "open_model",
     "open_picture",
 ]
 
@@ -84,21 +90,33 @@ def load(
     on_progress: Callable[[LoadProgress], None] | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> Engine:
+    """Load a model: `open_model` for scripts, which may give paths.
+
+    Args:
+        model, base, tower, template, force: which one: the fields of `Source`.
+        device, dtype, quantize, max_memory, devices, context: where to and in what form: the fields of `Placement`.
+        on_progress, cancelled: as for `open_model`, which also says what is raised.
+    """
+    return open_model(
+        Source(_name(model), _name(base), _name(tower), template, force),
+        Placement(device, dtype, quantize, max_memory, devices, context),
+        on_progress=on_progress,
+        cancelled=cancelled,
+    )
+
+
+def open_model(
+    source: Source,
+    placement: Placement = AUTO,
+    *,
+    on_progress: Callable[[LoadProgress], None] | None = None,
+    cancelled: Callable[[], bool] = never,
+) -> Engine:
     """Load a model.
 
     Args:
-        model: a folder with any LLaVA in it, or a hub id that was fetched before; None is the tiny model that comes
-            with the package.
-        base: for an adapter or a projector, the folder or hub id of the model that it goes onto.
-        tower: the folder or hub id of its vision tower, where the model neither holds nor finds it.
-        template: the conversation template, in place of the one that its content speaks for.
-        force: take an adapter for another base all the same.
-        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
-        dtype: "auto", "float32", "bfloat16" or "float16".
-        quantize: "none", "int8", "int4" or "nf4": the language model's layers; all else stays in float.
-        max_memory: "6GiB", or "cuda:0=20GiB,cpu=8GiB": what may be used, in place of what is free.
-        devices: spread the layers: "auto" for as many GPUs as it takes, "0,1" for these.
-        context: the most tokens that a conversation may have; the model's own length where None.
+        source: which one.
+        placement: where it goes, and in what form.
         on_progress: told what is being loaded and how far it is.
         cancelled: asked often while loading; once it says yes, everything is freed.
 
@@ -110,26 +128,16 @@ def load(
     """
     from llava_engine.checkpoints.catalog import find
 
-    folder = find(model)
+    find(source.model)  # what is not there is said at once, before torch is imported
     if on_progress:
         on_progress(LoadProgress("importing torch", 0, 0))
     from llava_engine.engine import Engine
 
-    return Engine.load(
-        folder,
-        base=None if base is None else find(base),
-        towers=None if tower is None else {"": find(tower)},
-        template=template,
-        force=force,
-        device=device,
-        dtype=dtype,
-        quantize=quantize,
-        max_memory=max_memory,
-        devices=devices,
-        context=context,
-        on_progress=on_progress,
-        cancelled=cancelled,
-    )
+    return Engine.load(source, placement, on_progress=on_progress, cancelled=cancelled)
+
+
+def _name(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from llava_engine.chat import Chat, PictureSource, opened
 from llava_engine.checkpoints.catalog import EMBEDDED, name_of
 from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import LoadedModel, Progress, load_for_inference
-from llava_engine.checkpoints.open import open_checkpoint
+from llava_engine.checkpoints.open import open_source
 from llava_engine.contract import GREEDY, ModelCard, Reply, Sampling, TokenCount, never
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import prompt_text, spans
@@ -33,6 +32,7 @@ from llava_engine.errors import ContextOverflowError, ConversationError, OutOfMe
 from llava_engine.model.out_of_memory import clear_out_of_memory
 from llava_engine.model.placement import layer_devices, side_dtype
 from llava_engine.model.tiles import picture_tokens
+from llava_engine.opening import AUTO, Placement, Source
 from llava_engine.pictures.opening import Picture
 
 BATCH_SIZE = 16
@@ -84,41 +84,16 @@ class Engine:
     @classmethod
     def load(
         cls,
-        folder: Path,
+        source: Source,
+        placement: Placement = AUTO,
         *,
-        base: Path | None = None,
-        towers: Mapping[str, Path] | None = None,
-        template: str | None = None,
-        force: bool = False,
-        device: str = "auto",
-        dtype: str = "auto",
-        quantize: str = "none",
-        max_memory: str | None = None,
-        devices: str | None = None,
-        context: int | None = None,
         on_progress: Progress | None = None,
         cancelled: Callable[[], bool] = never,
     ) -> Engine:
-        """Load a checkpoint folder of any LLaVA; see `open_checkpoint` and `load_for_inference` for the options.
-
-        Raises:
-            ModelError: it is missing, broken or of another kind.
-            DeviceError: this machine lacks what was asked for.
-            OutOfMemoryError: the model does not fit.
-            LoadCancelledError: `cancelled` said so.
-        """
-        checkpoint = open_checkpoint(folder, base=base, towers=towers, template=template, force=force)
+        """Load any LLaVA; `llava_engine.open_model` says what is raised."""
+        checkpoint = open_source(source)
         loaded = load_for_inference(
-            checkpoint.config,
-            checkpoint.tensors,
-            device=device,
-            dtype=dtype,
-            quantize=quantize,
-            max_memory=max_memory,
-            devices=devices,
-            context=context,
-            on_progress=on_progress,
-            cancelled=cancelled,
+            checkpoint.config, checkpoint.tensors, placement, on_progress=on_progress, cancelled=cancelled
         )
         return cls(loaded, checkpoint)
 

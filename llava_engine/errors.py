@@ -39,6 +39,10 @@ class LlavaError(Exception):
         super().__init__(f"{self.cause}\n{self.remedy}" if self.remedy else self.cause)
 
 
+class UsageError(LlavaError, ValueError):
+    """An option with a value that it can not have, whatever the machine and the model; the cause names the option."""
+
+
 class PictureError(LlavaError):
     """A picture that can not be found, fetched, read or trusted."""
 

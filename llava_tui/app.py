@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from textual.app import App
 from textual.command import Provider
@@ -17,6 +17,7 @@ from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
 from llava_engine.contract import EngineLike, LoadProgress, Sampling
+from llava_engine.opening import AUTO, Placement, Source
 from llava_tui import gc_pause
 from llava_tui.commands.known_folders import remember_model
 from llava_tui.crash import write_report
@@ -136,8 +137,8 @@ class LlavaApp(App[None]):
 def run_chat(
     pictures: Sequence[str],
     *,
-    model: str | None = None,
-    placing: Mapping[str, Any] | None = None,
+    source: Source,
+    placement: Placement = AUTO,
     resume: bool = False,
     system: str | None = None,
     sampling: Sampling | None = None,
@@ -146,8 +147,8 @@ def run_chat(
 
     Args:
         pictures: paths or URLs to attach at once.
-        model: a folder; None for the embedded model.
-        placing: device, dtype, quantize, …: what `llava_engine.load` takes beside the model.
+        source: the model to begin with.
+        placement: where it goes, and in what form.
         resume: go on with the last conversation.
         system: the system text; None for the template's own.
         sampling: how answers are drawn.
@@ -167,15 +168,15 @@ def run_chat(
     app = LlavaApp(
         session,
         store.chats,
-        _loader(model, placing or {}),
+        _loader(source, placement),
         pictures=pictures,
-        tiny=model is None,
+        tiny=source.model is None,
         # Sixel pictures are sent anew with every frame of an answer below them: they would flicker in the transcript.
         graphics=None if terminal.image_protocol == "sixel" else still,
         still=still,
         drawn=terminal.image_protocol != "none",
         theme="ansi-dark" if terminal.colours == "16" else EMBER.name,
-        loader_for=lambda words: _loader(*read_words(words, model, placing or {})),
+        loader_for=lambda words: _loader(*read_words(words, source, placement)),
     )
     try:
         app.run()
@@ -185,12 +186,12 @@ def run_chat(
         raise app.crash
 
 
-def _loader(model: str | None, placing: Mapping[str, Any]) -> LoadModel:
+def _loader(source: Source, placement: Placement) -> LoadModel:
     def load(on_progress: Callable[[LoadProgress], None]) -> EngineLike:
         import llava_engine
 
         try:
-            engine = llava_engine.load(model, on_progress=on_progress, **placing)
+            engine = llava_engine.open_model(source, placement, on_progress=on_progress)
         finally:
             gc_pause.resume()
         remember_model(engine.card)

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, NoReturn
 import typer
 from typer.main import get_command
 
-from llava_engine.errors import LlavaError, OutOfMemoryError, StorageError
+from llava_engine.errors import LlavaError, OutOfMemoryError, StorageError, UsageError
 from llava_tui.commands.lazy_group import LazyGroup, Mount
 
 
@@ -132,7 +132,7 @@ def _fail(error: LlavaError) -> NoReturn:
         lines += ["", *plan_lines(error.plan)]
     text = "llava: " + "\n".join(line for number, line in enumerate(lines) if line or number > 1)
     say(strip_control(text), err=True)
-    sys.exit(1)
+    sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 def _crash(error: Exception) -> NoReturn:

@@ -14,13 +14,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llava_engine.errors import DataError
+from llava_engine.errors import DataError, UsageError
+from llava_engine.flags import mounted
+from llava_engine.opening import Placement, Source
 from training.config import STATE_FILE, Course, EmbeddedSteps, Optim, Precision, Run, Task, TinyShape
 
 if TYPE_CHECKING:
     from training.trainer import Outcome
 
 EMBEDDED = EmbeddedSteps()
+
+# What of a model's placement is for inference only: to drop it unsaid would be to train otherwise than asked for.
+_NOT_IN_TRAINING = {
+    "--dtype": "Weights are trained in float32; --precision says how products are computed.",
+    "--quantize": "Quantized weights can not move by small steps; quantize the trained model when you open it.",
+    "--max-memory": "No memory is planned for training; --batch makes a step smaller.",
+    "--devices": "Training takes one device: --device.",
+}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,7 +66,7 @@ class PrecisionOption(StrEnum):
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The run's folder: model, state, metrics.")]
 Model = Annotated[
-    Path, typer.Option("--model", "-m", metavar="DIR", help="Where to start: a model's or a run's folder.")
+    str, typer.Option("--model", "-m", metavar="FOLDER|ID", help="Where to start: a model, or a run's folder.")
 ]
 Data = Annotated[
     str,
@@ -77,7 +87,6 @@ SaveMinutes = Annotated[float, typer.Option("--save-minutes", help="Write model 
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare batches.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores for the training itself.")]
 PrecisionChoice = Annotated[PrecisionOption, typer.Option("--precision", help="bf16 where the machine is fast at it.")]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 …")]
 
 
 @app.command()
@@ -125,6 +134,7 @@ def tiny(
 
 
 @app.command()
+@mounted(typer.Option)
 def pretrain(
     model: Model,
     data: Data,
@@ -140,17 +150,20 @@ def pretrain(
     workers: Workers = 1,
     threads: Threads = None,
     precision: PrecisionChoice = PrecisionOption.auto,
-    device: Device = "cpu",
+    *,
+    source: Source,
+    placement: Placement,
 ) -> None:
     """Align the projector on captions; tower and language model stay as they are."""
     from training import tuning
 
-    run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
-    material = tuning.Material(data, images, batch)
-    _finished(tuning.tune("pretrain", model, material, run, Optim(rate=rate), Course(), _progress()), _again())
+    run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, placement)
+    material = tuning.Material(data, images, batch, placement.context)
+    _finished(tuning.tune("pretrain", source, material, run, Optim(rate=rate), Course(), _progress()), _again())
 
 
 @app.command()
+@mounted(typer.Option)
 def finetune(
     model: Model,
     data: Data,
@@ -177,7 +190,9 @@ def finetune(
     workers: Workers = 1,
     threads: Threads = None,
     precision: PrecisionChoice = PrecisionOption.auto,
-    device: Device = "cpu",
+    *,
+    source: Source,
+    placement: Placement,
 ) -> None:
     """Train projector and language model on conversations about pictures; late in the run the tower too."""
     from training import tuning
@@ -185,9 +200,9 @@ def finetune(
     world = data == tuning.WORLD
     optim = Optim(rate=rate or (1e-3 if world else 2e-5))
     course = Course(thaw=thaw if thaw is not None else (Course().thaw if world else 1.0))
-    run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, device)
-    material = tuning.Material(data, images, batch)
-    _finished(tuning.tune("finetune", model, material, run, optim, course, _progress()), _again())
+    run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, placement)
+    material = tuning.Material(data, images, batch, placement.context)
+    _finished(tuning.tune("finetune", source, material, run, optim, course, _progress()), _again())
 
 
 @app.command()
@@ -211,7 +226,8 @@ def embedded(
     for task, start, count in stages:
         going_on = (out / task / STATE_FILE).is_file()
         run = Run(out / task, steps=count, seed=seed, threads=threads, resume=going_on)
-        outcome = tuning.tune(task, out / start, tuning.Material(tuning.WORLD), run, Optim(), Course(), _progress())
+        source = Source(str(out / start))
+        outcome = tuning.tune(task, source, tuning.Material(tuning.WORLD), run, Optim(), Course(), _progress())
         _finished(outcome, f"llava train embedded --out {out}")
     typer.echo(f"The model is in {out / 'finetune' / 'model'}.", err=True)
 
@@ -226,8 +242,13 @@ def _run(
     workers: int,
     threads: int | None,
     precision: PrecisionOption,
-    device: str,
+    placement: Placement,
 ) -> Run:
+    from llava_engine.model.placement import first_device
+
+    for flag in placement.changed():
+        if flag in _NOT_IN_TRAINING:
+            raise UsageError(f"{flag} does not go with training.", _NOT_IN_TRAINING[flag])
     named: Precision = precision.value
     if not resume and (out / STATE_FILE).is_file():
         raise DataError(f"{out} holds a run already.", "Go on with --resume, or choose another --out.")
@@ -240,7 +261,7 @@ def _run(
         workers=workers,
         threads=threads,
         precision=named,
-        device=device,
+        device=first_device(placement.device),
         resume=resume,
     )
 

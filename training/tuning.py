@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llava_engine.checkpoints.load import load_trainable
-from llava_engine.checkpoints.open import open_checkpoint
+from llava_engine.checkpoints.open import open_source
 from llava_engine.checkpoints.save import COMPANIONS, save_checkpoint
 from llava_engine.conversation.templates import Template, get
 from llava_engine.conversation.tokenizer import Tokenizer
-from llava_engine.errors import DataError, ModelError
+from llava_engine.errors import DataError, ModelError, UsageError
 from llava_engine.files.safety import own_files
 from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.model.llava import LlavaModel
+from llava_engine.opening import Source
 from llava_engine.pictures.processing import Preprocessing
 from training.config import Course, Optim, Run, Task
 from training.data.batches import BatchSource
@@ -45,21 +46,23 @@ class Material:
         data: "world" for the picture world, or a file of rows (records.py).
         images: the folder of the rows' pictures.
         batch: rows a step; the world has its own measure.
+        context: the most tokens of a row; the model's own length where None. The world has its own measure.
     """
 
     data: str
     images: Path | None = None
     batch: int = 16
+    context: int | None = None
 
 
 def tune(
-    task: Task, start: Path, material: Material, run: Run, optim: Optim, course: Course, say: Callable[[str], None]
+    task: Task, start: Source, material: Material, run: Run, optim: Optim, course: Course, say: Callable[[str], None]
 ) -> Outcome:
     """Train a model.
 
     Args:
         task: "pretrain" moves the projector, on captions; "finetune" projector and language model, on conversations.
-        start: a model's folder, or the run's that made it.
+        start: a model, or the folder of the run that made it.
         material: what on.
         run: how long, and where to.
         optim: how weights move.
@@ -68,10 +71,11 @@ def tune(
 
     Raises:
         ModelError: the model can not be read.
+        UsageError: a context that the model or the data does not have.
         DataError: the data can not.
     """
-    folder = model_folder(start)
-    checkpoint = open_checkpoint(folder)
+    checkpoint = open_source(of_run(start))
+    folder = checkpoint.folder
     config, tokenizer = checkpoint.config, checkpoint.tokenizer
     if isinstance(config.language, MptConfig):
         raise ModelError(
@@ -88,6 +92,16 @@ def tune(
             f"{folder} is a LLaVA {checkpoint.found.generation}; training takes the Hugging Face layout.",
             f"Convert it first: llava convert {folder} --to hf --out FOLDER",
         )
+    if checkpoint.found.form != "whole":
+        raise ModelError(
+            f"{folder} is no whole model but goes over {checkpoint.found.base}; training writes whole ones.",
+            f"Merge it first: llava convert {folder} --base {checkpoint.found.base} --to merged --out FOLDER",
+        )
+    longest = config.language.max_position_embeddings
+    if material.context is not None and material.data == WORLD:
+        raise UsageError("--context does not go with --data world.", "Its conversations are short by themselves.")
+    if material.context is not None and material.context > longest:
+        raise UsageError(f"--context can not be {material.context:,}.", f"This model has 1 to {longest:,}.")
     for note in checkpoint.found.notes:
         say(note)
     model = load_trainable(config, checkpoint.tensors)
@@ -99,10 +113,11 @@ def tune(
     return train(stage, run, optim, say)
 
 
-def model_folder(path: Path) -> Path:
-    """A model's folder, given itself or the folder of the run that made it."""
-    inner = path / MODEL_FOLDER
-    return inner if inner.is_dir() and not (path / "config.json").is_file() else path
+def of_run(source: Source) -> Source:
+    """The model that a run made, where its folder is meant; the source itself else."""
+    outer = Path(source.model or "")
+    made = source.model is not None and (outer / MODEL_FOLDER).is_dir() and not (outer / "config.json").is_file()
+    return replace(source, model=str(outer / MODEL_FOLDER)) if made else source
 
 
 def _keeper(folder: Path, config: LlavaConfig) -> Callable[[LlavaModel, Path], None]:
@@ -170,7 +185,7 @@ def _rows_stage(
         picture_tokens=config.picture_tokens,
         image_token_id=config.image_token_id,
         preprocessing=preprocessing,
-        context=config.language.max_position_embeddings,
+        context=material.context or config.language.max_position_embeddings,
     )
     source = BatchSource(samples, material.batch, run.seed)
     keep = _keeper(folder, config)

@@ -26,9 +26,9 @@ from llava_engine.errors import ModelError, StorageError
 from llava_engine.files.drafts import check_space, check_target, draft_folder, stamps, unfinished
 from llava_engine.files.safety import copy_own_file
 from llava_engine.files.shards import SHARD_BYTES, ShardWriter, divide
+from llava_engine.model.placement import TORCH_DTYPES
 
 Target = Literal["hf", "original", "projector", "merged"]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def convert(
         raise StorageError(f"{out} would be read and written at once.", "Choose another folder for the result.")
     check_target(out)
     checkpoint = open_checkpoint(folder, base=base, towers=towers, template=template, force=force)
-    kind, plan = _plan(checkpoint, to, None if dtype is None else DTYPES[dtype])
+    kind, plan = _plan(checkpoint, to, None if dtype is None else TORCH_DTYPES[dtype])
     if dtype is not None:
-        plan = replace(plan, tensors=tuple(_as(tensor, DTYPES[dtype]) for tensor in plan.tensors))
+        plan = replace(plan, tensors=tuple(_as(tensor, TORCH_DTYPES[dtype]) for tensor in plan.tensors))
     if kind == "projector":
         shard_bytes = sys.maxsize  # one file, as everybody looks for it
     shards = divide((tensor.planned for tensor in plan.tensors), shard_bytes, stem=plan.stem)

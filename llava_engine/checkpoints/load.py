@@ -23,8 +23,9 @@ from llava_engine.model.free_memory import give_back_holes
 from llava_engine.model.linear import KernelChoice, choose_kernel, make_linear
 from llava_engine.model.llava import LlavaModel
 from llava_engine.model.out_of_memory import clear_out_of_memory, does_not_fit
-from llava_engine.model.placement import DTYPES, move_between_places, plan, side_dtype
+from llava_engine.model.placement import TORCH_DTYPES, move_between_places, plan, side_dtype
 from llava_engine.model.skeleton import skeleton
+from llava_engine.opening import AUTO, Placement
 from llava_engine.plan import Plan
 
 Progress = Callable[[LoadProgress], None]
@@ -58,13 +59,8 @@ class LoadedModel:
 def load_for_inference(
     config: LlavaConfig,
     tensors: TensorSource,
+    placement: Placement = AUTO,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
-    quantize: str = "none",
-    max_memory: str | None = None,
-    devices: str | None = None,
-    context: int | None = None,
     on_progress: Progress | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> LoadedModel:
@@ -73,7 +69,7 @@ def load_for_inference(
     Args:
         config: the model's shape.
         tensors: its weights by canonical names: both as an opened checkpoint has them.
-        device, dtype, quantize, max_memory, devices, context: see `plan`.
+        placement: where to, and in what form.
         on_progress: called with bytes read and bytes in all.
         cancelled: asked before each tensor.
 
@@ -85,10 +81,7 @@ def load_for_inference(
     """
     stored = match(skeleton(config), config, tensors)
     kept_as = tensors.tensors[stored["language_model.embed_tokens.weight"][0]].dtype
-    planned = plan(
-        config, kept_as, device=device, dtype=dtype, quantize=quantize, max_memory=max_memory, devices=devices,
-        context=context,
-    )  # fmt: skip
+    planned = plan(config, kept_as, placement)
     if not planned.fits:
         raise does_not_fit(planned)
     return load_planned(config, tensors, planned, on_progress=on_progress, cancelled=cancelled)
@@ -106,7 +99,7 @@ def load_planned(
     empty = skeleton(config)
     reader = _Reader(tensors, match(empty, config, tensors), on_progress, cancelled)
     devices = [torch.device(place.device) for place in planned.places]
-    dtype = DTYPES[planned.dtype]
+    dtype = TORCH_DTYPES[planned.dtype]
     parameters = sum(parameter.numel() for parameter in empty.parameters())
     kinds = {device.type: device for device in devices}
     kernels = {kind: choose_kernel(device, dtype, planned.quantize, parameters) for kind, device in kinds.items()}
@@ -145,7 +138,7 @@ def _filled(
     """
     model = skeleton(config)
     devices = [torch.device(place.device) for place in planned.places]
-    dtype = DTYPES[planned.dtype]
+    dtype = TORCH_DTYPES[planned.dtype]
     other_dtype = side_dtype(devices, dtype)
     # Weights that get another form are read into one place, again and again: new pages cost time.
     largest = max(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))

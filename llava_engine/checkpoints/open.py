@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llava_engine.checkpoints import sniff
 from llava_engine.checkpoints.agreement import check_pixels, check_wrapping, refuse_delta, with_stored_vocabulary
+from llava_engine.checkpoints.catalog import find
 from llava_engine.checkpoints.checkpoint import Checkpoint, Found
 from llava_engine.checkpoints.config_limits import check_sizes
 from llava_engine.checkpoints.layouts.hf import reading as hf
@@ -22,8 +23,20 @@ from llava_engine.checkpoints.parts import Parts, find_parts
 from llava_engine.conversation import templates
 from llava_engine.errors import ModelError
 from llava_engine.model.config import LanguageConfig
+from llava_engine.opening import Source
 
 _LAYOUTS: dict[sniff.LayoutName, Layout] = {"hf": hf, "original": original}
+
+
+def open_source(source: Source) -> Checkpoint:
+    """Open what a user names: names looked up as `find` does, then `open_checkpoint`; `ModelError` as from both."""
+    return open_checkpoint(
+        find(source.model),
+        base=None if source.base is None else find(source.base),
+        towers=None if source.tower is None else {"": find(source.tower)},
+        template=source.template,
+        force=source.force,
+    )
 
 
 def open_checkpoint(

@@ -1,23 +1,17 @@
 """How much memory a device has left for a model: what the system, a container or the user's `--max-memory` says.
 
-In: a device's name, or the user's text. Out: bytes. Must not know what they are for.
+In: a device, and the user's limits. Out: bytes. Must not know what they are for.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-
-from llava_engine.errors import DeviceError
-
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_MEMORY = re.compile(r"(?:(?P<device>[a-z]+(?::\d+)?|\d+)=)?(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)i?B?", re.I)
 
 
 def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
@@ -40,24 +34,6 @@ def give_back_holes() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-def parse_max_memory(text: str | None) -> Mapping[str, int]:
-    """`--max-memory`: "6GiB" for every device ("" in the result), or "cuda:0=20GiB,cpu=8GiB".
-
-    Raises:
-        DeviceError: it is neither.
-    """
-    limits: dict[str, int] = {}
-    for part in (text or "").split(",") if text else []:
-        match = _MEMORY.fullmatch(part.strip())
-        if match is None:
-            raise DeviceError(f"{part.strip()!r} is no amount of memory.", "Say 6GiB, or cuda:0=20GiB,cpu=8GiB.")
-        device = match["device"] or ""
-        limits[f"cuda:{device}" if device.isdecimal() else device] = int(
-            float(match["number"]) * _UNITS[match["unit"].upper()]
-        )
-    return limits
 
 
 def limit_for(device: torch.device, limits: Mapping[str, int], share: int = 1) -> int | None:

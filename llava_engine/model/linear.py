@@ -9,7 +9,7 @@ import importlib.util
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,11 +26,9 @@ from llava_engine.model.four_bits import (
     fits_int4,
 )
 from llava_engine.model.kernels import Int8Linear, PackedLinear, PlainLinear, UnpackedInt8Linear
+from llava_engine.opening import QUANTIZATIONS
 
-Quantization = Literal["none", "int8", "int4", "nf4"]
 KernelName = Literal["plain", "packed", "int8", "int8-unpacked", "int4", "int4-unpacked", "nf4", "nf4-unpacked"]
-
-QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
 
 # Below this size a token is bound by Python, not by memory, and float32 is exact and needs no kernel at all.
 SMALL_MODEL_PARAMETERS = 50_000_000

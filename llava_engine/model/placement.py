@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from llava_engine.errors import DeviceError
 from llava_engine.model.budget import KEPT_PICTURE_TOKENS, PREFILL_CHUNK
 from llava_engine.model.config import LlavaConfig
-from llava_engine.model.free_memory import limit_for, parse_max_memory
-from llava_engine.model.linear import QUANTIZATIONS, SMALL_MODEL_PARAMETERS, has_fast_bfloat16, linear_bytes
+from llava_engine.model.free_memory import limit_for
+from llava_engine.model.linear import SMALL_MODEL_PARAMETERS, has_fast_bfloat16, linear_bytes
 from llava_engine.model.skeleton import skeleton
+from llava_engine.opening import AUTO, DTYPES, Placement, parse_max_memory
 from llava_engine.plan import Part, Place, Plan, Remedy
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TORCH_DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
 
 # What torch, its threads and its allocator take beside what can be counted; a small model needs less of it.
 _LEAST_SLACK, _MOST_SLACK = 2**25, 2**28
@@ -49,41 +50,28 @@ class _Sizes:
 def plan(
     config: LlavaConfig,
     stored: torch.dtype,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    quantize: str = "none",
-    max_memory: str | None = None,
-    devices: str | None = None,
-    context: int | None = None,
+    placement: Placement = AUTO,
 ) -> Plan:
     """Plan a model.
 
     Args:
         config: its shape.
         stored: the dtype of its weights in the checkpoint.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto", "float32", "bfloat16", "float16". On a CPU it is the dtype of the linear layers and embeddings;
-            the residual stream, norms and the key/value cache are float32.
-        quantize: "none", "int8", "int4" or "nf4": the language model's layers; the rest stays in float.
-        max_memory: "6GiB", or "cuda:0=20GiB,cpu=8GiB": in place of what is free.
-        devices: spread the layers: "auto" for as many GPUs as it takes, "0,1" for these, "cpu" is a name too.
-        context: tokens that the key/value cache is counted for; the model's own length where None.
+        placement: what was asked for.
 
     Raises:
-        DeviceError: an option can not be read, or this machine lacks the device. That it does not fit is no error:
+        DeviceError: this machine lacks the device, or the model is not that long. That it does not fit is no error:
             see `Plan.fits` and `Plan.remedies`.
         ModelError: the config describes no model.
     """
-    if quantize not in QUANTIZATIONS:
-        raise DeviceError(f"There is no quantization {quantize!r}.", f"Known: {', '.join(QUANTIZATIONS)}.")
+    device, devices, quantize, context = placement.device, placement.devices, placement.quantize, placement.context
     longest = config.language.max_position_embeddings
-    if context is not None and not 1 <= context <= longest:
+    if context is not None and context > longest:
         raise DeviceError(f"A context of {context:,} tokens is not possible.", f"This model has 1 to {longest:,}.")
     asked = [torch.device(name) for name in _names(device, devices)]
     auto = devices == "auto" or (device == "auto" and devices is None)
     tries = [asked[:count] for count in range(1, len(asked) + 1)] if auto else [asked]
-    drafts = _Drafts(config, stored, dtype, parse_max_memory(max_memory))
+    drafts = _Drafts(config, stored, placement.dtype, parse_max_memory(placement.max_memory))
     wanted = context or longest
     plans = [drafts.on(some, quantize, wanted) for some in tries]
     best = next((one for one in plans if one.fits), plans[-1])
@@ -132,11 +120,9 @@ def _fitting(drafts: _Drafts, choices: Iterable[_Choice]) -> list[Remedy]:
 
 
 def choose_dtype(name: str, devices: Sequence[torch.device], stored: torch.dtype, parameters: int) -> torch.dtype:
-    """The dtype of weights that are not quantized; raises `DeviceError` for an unknown name."""
+    """The dtype of weights that are not quantized; `name` is a `Placement`'s."""
     if name != "auto":
-        if name not in DTYPES:
-            raise DeviceError(f"There is no dtype {name!r}.", f"Known: auto, {', '.join(DTYPES)}.")
-        return DTYPES[name]
+        return TORCH_DTYPES[name]
     half = stored in (torch.float16, torch.bfloat16)
     if all(device.type != "cpu" for device in devices):
         return stored if half else torch.float32
@@ -190,10 +176,17 @@ class _Mover:
         return moved
 
 
+def first_device(name: str) -> str:
+    """The one device that a name means on this machine ("auto": the first GPU, else the cpu), as torch names it.
+
+    Raises:
+        DeviceError: this machine lacks it.
+    """
+    return _names(name, None)[0]
+
+
 def _names(device: str, devices: str | None) -> list[str]:
     """The devices that are asked for, in order, each checked to be there."""
-    if devices is not None and device != "auto":
-        raise DeviceError("--device and --devices are both given.", "Give one of them.")
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if devices == "auto" or (devices is None and device == "auto"):
         return gpus or ["mps" if torch.backends.mps.is_available() else "cpu"]

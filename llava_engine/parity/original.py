@@ -21,6 +21,7 @@ from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.model.llava import LlavaModel
+from llava_engine.opening import Placement
 from llava_engine.parity.embedding import Marks, june, newest
 from llava_engine.parity.original_templates import TEMPLATES, Commit, OriginalTemplate
 from llava_engine.parity.pixels import opened, pixels
@@ -80,7 +81,7 @@ class Original:
         return cls(
             commit,
             checkpoint,
-            load_for_inference(checkpoint.config, checkpoint.tensors, device="cpu", dtype="float32"),
+            load_for_inference(checkpoint.config, checkpoint.tensors, Placement(device="cpu", dtype="float32")),
             tokenizer_of(checkpoint, commit, fast=commit == "b4be90b"),
             TEMPLATES[commit][(_JUNE | _NEWEST)[name]],
             _eos_id(checkpoint, raw),

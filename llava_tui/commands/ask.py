@@ -10,13 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llava_engine.contract import EngineLike, Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import ConversationError
+from llava_engine.opening import AUTO, Placement, Source
 from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui import gc_pause
 from llava_tui.commands import options
@@ -43,6 +44,7 @@ Examples:
   llava ask -i https://example.org/a.png -q "What is this?" --json
 """
 )
+@options.opening
 def ask(
     words: Annotated[str | None, typer.Argument(metavar="QUERY", help="The question.")] = None,
     images: Annotated[
@@ -50,53 +52,32 @@ def ask(
         typer.Option("--image", "-i", metavar="FILE|URL|-", help="A picture; may be given again. - is standard input."),
     ] = None,
     query: Annotated[str | None, typer.Option("--query", "-q", metavar="TEXT", help="The question.")] = None,
-    model: options.Model = None,
     system: options.System = None,
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
     seed: options.Seed = None,
-    base: options.Base = None,
-    tower: options.Tower = None,
-    template: options.Template = None,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = "none",
-    max_memory: options.MaxMemory = None,
-    devices: options.Devices = None,
-    context: options.Context = None,
     parity: Annotated[
         bool,
         typer.Option("--parity", help="Answer as the original's own code does, mistakes and all: see docs/parity.md."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: the answer and what it took.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="A line on standard error: tokens, seconds, model.")] = False,
+    *,
+    source: Source,
+    placement: Placement,
 ) -> None:
     """Ask one question about any number of pictures.
 
     The question is an argument, --query, or standard input. In a pipe the answer is all that is printed.
     """
-    sources = images or []
-    question = _question(words, query, sources)
-    pictures = [_open(source) for source in sources]
+    named = images or []
+    question = _question(words, query, named)
+    pictures = [_open(name) for name in named]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     conversation = Conversation((Message.user(question, pictures),), system)
     gc_pause.rest()
     try:
-        engine = _load(
-            model,
-            parity,
-            base=base,
-            tower=tower,
-            template=template,
-            force=force,
-            device=device,
-            dtype=dtype,
-            quantize=quantize,
-            max_memory=max_memory,
-            devices=devices,
-            context=context,
-        )
+        engine = _load(source, placement, parity)
     finally:
         gc_pause.resume()
     remember_model(engine.card)
@@ -158,27 +139,28 @@ def _open(source: str) -> Picture:
     return open_picture(source)
 
 
-def _load(model: str | None, parity: bool, **settings: Any) -> EngineLike:
+def _load(source: Source, placement: Placement, parity: bool) -> EngineLike:
     import llava_engine
 
-    load = _load_original if parity else llava_engine.load
+    load = _load_original if parity else llava_engine.open_model
     if not sys.stderr.isatty():
-        return load(model, **settings)
+        return load(source, placement)
     from rich.console import Console
 
     with Console(stderr=True).status("Loading the model"):
-        return load(model, **settings)
+        return load(source, placement)
 
 
-def _load_original(model: str | None, *, base: str | None, tower: str | None, **settings: Any) -> EngineLike:
+def _load_original(source: Source, placement: Placement) -> EngineLike:
     """An engine that answers as the original; it is as it is, so that nothing else can be set."""
-    if any(value not in (None, False, "auto", "none") for value in settings.values()):
+    if placement != AUTO or source.template is not None or source.force:
         raise typer.BadParameter("the original answers in its own way: only --model, --base and --tower go with it")
     from llava_engine.checkpoints.catalog import find
     from llava_engine.parity.engine import ParityEngine
 
+    base, tower = source.base, source.tower
     return ParityEngine.load(
-        find(model), base=find(base) if base else None, towers={"": find(tower)} if tower else None
+        find(source.model), base=find(base) if base else None, towers={"": find(tower)} if tower else None
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from llava_engine.errors import LlavaError
+from llava_engine.opening import Placement, Source
 from llava_tui import gc_pause
 from llava_tui.commands import options
 
@@ -34,26 +35,19 @@ Examples:
   llava chat --continue                       goes on with the last conversation
 """
 )
+@options.opening
 def chat(
     pictures: Annotated[
         list[str] | None,
         typer.Argument(metavar="PICTURE", help="Files or URLs to begin with.", show_default=False),
     ] = None,
-    model: options.Model = None,
     continued: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
     system: options.System = None,
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
-    base: options.Base = None,
-    tower: options.Tower = None,
-    template: options.Template = None,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = "none",
-    max_memory: options.MaxMemory = None,
-    devices: options.Devices = None,
-    context: options.Context = None,
+    *,
+    source: Source,
+    placement: Placement,
 ) -> None:
     """Talk about pictures, full screen."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -68,19 +62,8 @@ def chat(
 
     run_chat(
         pictures or [],
-        model=model,
-        placing={
-            "base": base,
-            "tower": tower,
-            "template": template,
-            "force": force,
-            "device": device,
-            "dtype": dtype,
-            "quantize": quantize,
-            "max_memory": max_memory,
-            "devices": devices,
-            "context": context,
-        },
+        source=source,
+        placement=placement,
         resume=continued,
         system=system,
         sampling=Sampling(temperature=temperature, max_new_tokens=max_new_tokens),

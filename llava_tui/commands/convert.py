@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from llava_engine.opening import Dtype, Source
 from llava_engine.terminal_safe import strip_control
 from llava_tui.commands import options
 from llava_tui.commands.byte_progress import byte_progress
@@ -47,6 +48,7 @@ Examples:
   llava chat --model my-projector --base vicuna-7b-v1.5
 """
 )
+@options.opening
 def convert(
     model: Annotated[str, typer.Argument(metavar="FOLDER|ID", help="Any LLaVA: a folder, or a hub id in the cache.")],
     to: Annotated[
@@ -55,17 +57,15 @@ def convert(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="The folder to write.", show_default=False)],
     dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"] | None,
+        Dtype | None,
         typer.Option("--dtype", help="What weights are stored in; else what they are in."),
     ] = None,
     shard_size: Annotated[
         str, typer.Option("--shard-size", metavar="SIZE", callback=_size, help="No file is larger than this.")
     ] = "2GB",
-    base: options.Base = None,
-    tower: options.Tower = None,
-    template: options.Template = None,
-    force: options.Force = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on after a run that was cut off.")] = False,
+    *,
+    source: Source,
 ) -> None:
     """Write a model in another layout; it computes the same.
 
@@ -83,15 +83,15 @@ def convert(
     try:
         with byte_progress() as tell:
             written = converted(
-                find(model),
+                find(source.model),
                 to,
                 out,
                 dtype=dtype,
                 shard_bytes=_bytes(shard_size),
-                base=None if base is None else find(base),
-                towers=None if tower is None else {"": find(tower)},
-                template=template,
-                force=force,
+                base=None if source.base is None else find(source.base),
+                towers=None if source.tower is None else {"": find(source.tower)},
+                template=source.template,
+                force=source.force,
                 resume=resume,
                 on_progress=tell,
             )

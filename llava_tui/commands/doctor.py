@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
+from llava_engine.opening import QUANTIZATIONS
 from llava_engine.terminal_safe import strip_control
 from llava_tui.commands import extras
 from llava_tui.commands.say import say
@@ -128,7 +129,7 @@ def _kernels() -> list[dict[str, str]]:
     try:
         import torch
 
-        from llava_engine.model.linear import QUANTIZATIONS, choose_kernel, has_fast_bfloat16
+        from llava_engine.model.linear import choose_kernel, has_fast_bfloat16
     except Exception as error:  # as above
         return [{"for": "torch", "kernel": "none", "why": f"can not be imported: {error}"}]
     large = torch.bfloat16 if has_fast_bfloat16() else torch.float32

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llava_engine.opening import QUANTIZATIONS, Placement
 from llava_engine.plan import Plan, gibibytes
 from llava_tui.commands.plan_lines import plan_lines
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from llava_engine.checkpoints.checkpoint import Checkpoint
 
-QUANTIZATIONS = ("none", "int8", "int4", "nf4")
 WEIGHT_FORMS = (".safetensors", ".bin")
 
 
@@ -34,19 +35,19 @@ def files_in(folder: Path) -> dict[str, Any]:
     }
 
 
-def plans(checkpoint: Checkpoint, **placing: Any) -> list[Plan]:
+def plans(checkpoint: Checkpoint, placement: Placement) -> list[Plan]:
     """What a checkpoint takes with each quantization.
 
     Args:
-        placing: what `placement.plan` takes beside them: device, dtype, max_memory, devices, context.
+        placement: where to; its own quantization is one of them.
 
     Raises:
-        DeviceError: there is no such device or dtype, or not so long a context.
+        DeviceError: there is no such device, or not so long a context.
     """
     from llava_engine.model.placement import plan
 
     stored = _stored_dtype(checkpoint)
-    return [plan(checkpoint.config, stored, quantize=quantize, **placing) for quantize in QUANTIZATIONS]
+    return [plan(checkpoint.config, stored, replace(placement, quantize=quantize)) for quantize in QUANTIZATIONS]
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -93,8 +94,8 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def page(facts: dict[str, Any], plans: Sequence[Plan] = ()) -> Iterator[str]:
-    """The facts as lines for a person, and what the model takes with each quantization."""
+def page(facts: dict[str, Any], plans: Sequence[Plan] = (), quantize: str = "none") -> Iterator[str]:
+    """The facts as lines for a person, what the model takes with each quantization, and where all is with one."""
     files, tower, language = facts["files"], facts.get("tower"), facts.get("language_model")
     yield facts["name"]
     yield from _rows(("folder", facts["folder"]), ("files", _files_line(files)))
@@ -135,7 +136,7 @@ def page(facts: dict[str, Any], plans: Sequence[Plan] = ()) -> Iterator[str]:
             sizes = f"{gibibytes(plan.weights):>10}{gibibytes(plan.total):>10}"
             yield f"  {plan.quantize:<12}{sizes}  {'fits' if plan.fits else 'does not fit'}"
         yield ""
-        yield from plan_lines(plans[0])
+        yield from plan_lines(next(plan for plan in plans if plan.quantize == quantize))
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:

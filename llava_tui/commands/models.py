@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llava_engine.errors import LlavaError, ModelError
+from llava_engine.opening import Placement, Source
 from llava_engine.terminal_safe import one_line, strip_control
 from llava_tui.commands import options
 from llava_tui.commands.say import say
@@ -64,20 +65,15 @@ Examples:
   llava models show llava-hf/llava-1.5-7b-hf --json
 """
 )
+@options.opening
 def show(
     model: Annotated[
         str | None, typer.Argument(metavar="FOLDER|ID", help="A folder or a hub id; without it, the tiny one.")
     ] = None,
-    base: options.Base = None,
-    tower: options.Tower = None,
-    template: options.Template = None,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    max_memory: options.MaxMemory = None,
-    devices: options.Devices = None,
-    context: options.Context = None,
     as_json: AsJson = False,
+    *,
+    source: Source,
+    placement: Placement,
 ) -> None:
     """Show what a model is, what it needs, and how much memory it takes.
 
@@ -103,22 +99,16 @@ def show(
     memory: list[Plan] = []
     missing: LlavaError | None = None
     try:
-        from llava_engine.checkpoints.open import open_checkpoint
+        from llava_engine.checkpoints.open import open_source
 
-        checkpoint = open_checkpoint(
-            folder,
-            base=None if base is None else find(base),
-            towers=None if tower is None else {"": find(tower)},
-            template=template,
-            force=force,
-        )
+        checkpoint = open_source(source)
     except LlavaError as error:
         missing = error
         facts["missing"] = {"cause": error.cause, "remedy": error.remedy}
     else:
-        memory = plans(checkpoint, device=device, dtype=dtype, max_memory=max_memory, devices=devices, context=context)
+        memory = plans(checkpoint, placement)
         facts |= {**describe(checkpoint), "memory": [plan_facts(plan) for plan in memory]}
-    _say(json.dumps(facts, indent=2) if as_json else "\n".join(page(facts, memory)))
+    _say(json.dumps(facts, indent=2) if as_json else "\n".join(page(facts, memory, placement.quantize)))
     if missing is not None:
         raise missing
 

@@ -1,4 +1,4 @@
-"""What a person types after /model -> a model and how to place it, by the options of the command line.
+"""What a person types after /model -> how a model is opened, by the options of the command line.
 
 In: the words, and what the chat was started with, which stays where nothing else is said. Knows no model.
 """
@@ -6,60 +6,41 @@ In: the words, and what the chat was started with, which stays where nothing els
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
-from llava_engine.errors import LlavaError
-
-OPTIONS = ("--device", "--dtype", "--quantize", "--max-memory", "--devices", "--context", "--template")
-
-
-class ModelWordsError(LlavaError):
-    """Words after /model that say no model."""
+from llava_engine.errors import UsageError
+from llava_engine.flags import flags, parse
+from llava_engine.opening import Placement, Source
 
 
-def read_words(words: str, model: str | None, placing: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """A model (None is the tiny one) and what `llava_engine.load` takes beside it.
+def read_words(words: str, source: Source, placement: Placement) -> tuple[Source, Placement]:
+    """Which model to open now, and where to.
 
     Args:
-        words: "~/llava-7b --quantize int8", "--device cpu", "~/other".
-        model: what was asked for before.
-        placing: likewise; what belongs to a model (its base, tower, template) does not go to another one.
+        words: "~/llava-7b --quantize int8", "--device cpu", "~/adapter --base ~/vicuna-7b".
+        source: what was asked for before; with another model nothing of it stays.
+        placement: likewise; with another model only the context goes, since it was the old one's.
 
     Raises:
-        ModelWordsError: an unknown option, one without its value, two models, an open quote.
+        UsageError: an unknown option, one without its value or with a wrong one, two models, an open quote.
     """
     try:
-        parts = shlex.split(words)
+        named, said = parse(shlex.split(words), (Source, Placement))
     except ValueError as error:
-        raise ModelWordsError(f"{words} can not be read: {error}.") from None
-    named: list[str] = []
-    said: dict[str, Any] = {}
-    while parts:
-        word, equals, value = parts.pop(0).partition("=")
-        if not word.startswith("--"):
-            named.append(word + equals + value)
-            continue
-        if word not in OPTIONS:
-            raise ModelWordsError(f"/model knows no {word}.", f"It knows {', '.join(OPTIONS)}.")
-        if not equals:
-            if not parts:
-                raise ModelWordsError(f"{word} needs a value.", "For instance: /model --quantize int8")
-            value = parts.pop(0)
-        said[word.removeprefix("--").replace("-", "_")] = value
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{words} can not be read: {error}.") from None
+    named += [said.pop("model")] if "model" in said else []
     if len(named) > 1:
-        raise ModelWordsError(f"There are two models: {' and '.join(named)}.", "Put a name with spaces in quotes.")
-    if "context" in said:
-        if not said["context"].isdecimal():
-            raise ModelWordsError(f"{said['context']!r} is no number of tokens.")
-        said["context"] = int(said["context"])
+        raise UsageError(f"There are two models: {' and '.join(named)}.", "Put a name with spaces in quotes.")
+    if named:
+        source, placement = Source(named[0]), replace(placement, context=None)
     if said.get("device", "auto") != "auto":
         said = {"devices": None} | said
     if said.get("devices") is not None:
         said = {"device": "auto"} | said
-    kept = {name: value for name, value in placing.items() if not named or f"--{name.replace('_', '-')}" in PLACING}
-    return (named[0] if named else model), kept | said
-
-
-PLACING = frozenset(OPTIONS) - {"--template", "--context"}
-"""What belongs to the machine and not to a model."""
+    of_source = {one.name for one in flags(Source)}
+    return (
+        replace(source, **{name: value for name, value in said.items() if name in of_source}),
+        replace(placement, **{name: value for name, value in said.items() if name not in of_source}),
+    )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+import llava_engine
 from llava_engine.contract import Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine
@@ -22,7 +23,7 @@ SAMPLING = Sampling(max_new_tokens=12)
 def load(name: str) -> Engine:
     golden = forward(name)
     base = FIXTURES / golden["base"] if golden.get("base") else None
-    return Engine.load(FIXTURES / golden["checkpoint"], base=base, device="cpu", dtype="float32")
+    return llava_engine.load(FIXTURES / golden["checkpoint"], base=base, device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module", params=FORWARDS)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import llava_engine
 from llava_engine.contract import Reply, Sampling
 from llava_engine.conversation import templates
 from llava_engine.conversation.conversation import Conversation, Message
@@ -129,7 +130,7 @@ def engine(name: str, template: str) -> Engine:
     golden = forward(name)
     base = FIXTURES / golden["base"] if golden.get("base") else None
     own = original_of(name).checkpoint.template.name
-    return Engine.load(
+    return llava_engine.load(
         FIXTURES / golden["checkpoint"],
         base=base,
         device="cpu",

@@ -16,6 +16,7 @@ from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.model.config import MptConfig
+from llava_engine.opening import Placement
 from llava_engine.pictures.opening import Picture
 from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures
 from tests.conformance.odd_pictures import plain_pictures
@@ -47,7 +48,7 @@ def pictures() -> list[Picture]:
 def logits(checkpoint: Checkpoint) -> torch.Tensor:
     """Of a prompt with noise for a picture."""
     config = checkpoint.config
-    model = load_for_inference(config, checkpoint.tensors, device="cpu", dtype="float32").model
+    model = load_for_inference(config, checkpoint.tensors, Placement(device="cpu", dtype="float32")).model
     generator = torch.Generator().manual_seed(3)
     pixels = torch.randn(1, 3, config.vision.image_size, config.vision.image_size, generator=generator)
     ids = torch.tensor([[1, 50, *[config.image_token_id] * config.picture_tokens, 60, 70, 80]])

@@ -18,6 +18,7 @@ from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
+from llava_engine.opening import Placement
 from tests.conformance.fixtures import FIXTURES, needs_fixtures
 from tests.conformance.originals import FORWARDS, forward
 
@@ -59,7 +60,7 @@ def test_every_tensor_of_a_file_is_used_and_none_is_changed(name: str) -> None:
         assert found.config.vision.hidden_size == width  # another tower's is refused
         for key, tensor in stored(name).items():
             assert torch.equal(found.tensors.read(tensor_names.canonical(key)), tensor), key
-        load_for_inference(found.config, found.tensors, device="cpu", dtype="float32")
+        load_for_inference(found.config, found.tensors, Placement(device="cpu", dtype="float32"))
         fitting += 1
     assert fitting
 
@@ -98,7 +99,7 @@ def _refused(found: Checkpoint | ModelError) -> bool:
     if isinstance(found, ModelError):
         return True
     try:
-        load_for_inference(found.config, found.tensors, device="cpu", dtype="float32")
+        load_for_inference(found.config, found.tensors, Placement(device="cpu", dtype="float32"))
     except ModelError:
         return True
     return False

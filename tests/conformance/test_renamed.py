@@ -15,6 +15,7 @@ from llava_engine.checkpoints.checkpoint import Checkpoint, Found
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
+from llava_engine.opening import Placement
 from tests.conformance.fixtures import FIXTURES, needs_fixtures
 from tests.conformance.originals import FORWARDS, forward
 
@@ -81,7 +82,7 @@ def _unnamed(found: Found) -> Found:
 def _logits(checkpoint: Checkpoint) -> Tensor:
     """Of a few ids and a picture of noise."""
     config = checkpoint.config
-    model = load_for_inference(config, checkpoint.tensors, device="cpu", dtype="float32").model
+    model = load_for_inference(config, checkpoint.tensors, Placement(device="cpu", dtype="float32")).model
     generator = torch.Generator().manual_seed(1)
     side = config.vision.image_size
     views = torch.randn(1 if config.tiles is None else 3, 3, side, side, generator=generator)

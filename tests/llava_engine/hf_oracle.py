@@ -18,6 +18,7 @@ from llava_engine.conversation.spans import TextSpan, spans
 from llava_engine.conversation.tokenizer import assemble
 from llava_engine.engine import Engine
 from llava_engine.model.tiles import picture_tokens
+from llava_engine.opening import Placement
 from llava_engine.pictures.opening import Picture
 
 # What tells tokenizers apart: spaces, lines, letters without a piece, special tokens' texts with spaces around.
@@ -128,7 +129,7 @@ def _logits(model: Any, inputs: Any, pictures: Sequence[Picture], placeholder: i
 
 def _check_greedy(checkpoint: Checkpoint, model: Any, processor: Any, conversation: Conversation) -> None:
     engine = Engine(
-        load_for_inference(checkpoint.config, checkpoint.tensors, device="cpu", dtype="float32"), checkpoint
+        load_for_inference(checkpoint.config, checkpoint.tensors, Placement(device="cpu", dtype="float32")), checkpoint
     )
     [reply] = [each for each in engine.stream(conversation, Sampling(max_new_tokens=12)) if not isinstance(each, str)]
     inputs = inputs_of(processor, conversation)

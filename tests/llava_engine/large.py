@@ -59,13 +59,14 @@ _LOAD = """
 import json, sys, time
 from pathlib import Path
 from llava_engine.checkpoints.load import load_for_inference
+from llava_engine.opening import Placement
 from tests.llava_engine.tiny import parts
 def memory(field):
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 before = memory("VmRSS")
 start, cpu = time.perf_counter(), time.process_time()
-loaded = load_for_inference(*parts(Path(sys.argv[1])), device="cpu", **json.loads(sys.argv[2]))
+loaded = load_for_inference(*parts(Path(sys.argv[1])), Placement(device="cpu", **json.loads(sys.argv[2])))
 print(json.dumps({
     "seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu, "before": before,
     "peak": memory("VmHWM"), "after": memory("VmRSS"), "final": loaded.memory_bytes, "kernel": loaded.kernel.label,

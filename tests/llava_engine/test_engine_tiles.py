@@ -131,4 +131,4 @@ def test_tiles_that_the_two_configs_see_differently_are_refused(tmp_path: Path) 
     for pinpoints in ([[56, 112]], None):
         path.write_text(json.dumps(settings | {"image_grid_pinpoints": pinpoints}))
         with pytest.raises(ModelError, match="image_grid_pinpoints"):
-            Engine.load(folder, device="cpu")
+            llava_engine.load(folder, device="cpu")

@@ -68,12 +68,13 @@ import json, resource, sys
 from pathlib import Path
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.errors import OutOfMemoryError
+from llava_engine.opening import Placement
 from tests.llava_engine.tiny import parts
 config, tensors = parts(Path(sys.argv[1]))
 size = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line)
 resource.setrlimit(resource.RLIMIT_AS, (size * 1024 + int(sys.argv[2]),) * 2)
 try:
-    load_for_inference(config, tensors, device="cpu", dtype="float32")
+    load_for_inference(config, tensors, Placement(device="cpu", dtype="float32"))
 except OutOfMemoryError as error:
     print(json.dumps({"cause": error.cause, "total": error.plan.total}))
 """

@@ -36,7 +36,7 @@ def llava(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tm
 
     def run(*arguments: str, engine: EngineLike | None = None, stdin: bytes = b"") -> Done:
         if engine is not None:
-            monkeypatch.setattr(llava_engine, "load", lambda model=None, **_: engine)
+            monkeypatch.setattr(llava_engine, "open_model", lambda *_, **__: engine)
         monkeypatch.setattr(sys, "argv", ["llava", *arguments])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         with pytest.raises(SystemExit) as end:

@@ -1,4 +1,4 @@
-"""Hostile names and words in every outlet: nothing that is drawn or printed commands the terminal, nothing is markup."""
+"""Hostile names and words in every outlet: nothing drawn or printed commands the terminal, nothing is markup."""
 
 from __future__ import annotations
 

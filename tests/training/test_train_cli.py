@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from llava_engine.checkpoints.open import open_checkpoint
-from llava_engine.errors import DataError
+from llava_engine.errors import DataError, LlavaError, ModelError, UsageError
 from training.cli import app
 
 
@@ -57,3 +57,40 @@ def test_rows_and_their_errors(start: Path, photos: Path, tmp_path: Path) -> Non
         llava_train(*words, "--data", photos / "none.json", "--steps", "2", "--resume")
     with pytest.raises(DataError, match="--steps or --minutes"):
         llava_train(*words, "--data", photos / "rows.json", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [
+        ("--quantize", "int8", UsageError),
+        ("--dtype", "float16", UsageError),
+        ("--max-memory", "6GiB", UsageError),
+        ("--devices", "0,1", UsageError),
+        ("--context", "9999999", UsageError),
+        ("--template", "nobodys", ModelError),
+        ("--base", "nowhere", ModelError),
+    ],
+)
+def test_an_opening_option_is_heeded_or_refused_and_never_ignored(
+    start: Path, photos: Path, tmp_path: Path, option: str, value: str, error: type[LlavaError]
+) -> None:
+    words: list[str | Path] = ["--model", start, "--images", photos, "--out", tmp_path / "out", "--steps", "1"]
+    for task in ("pretrain", "finetune"):
+        with pytest.raises(error) as raised:
+            llava_train(task, *words, "--data", photos / "rows.json", option, value)
+        assert option in raised.value.cause or value in raised.value.cause
+        assert raised.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_template_and_the_context_that_are_asked_for_are_trained_with(
+    start: Path, photos: Path, tmp_path: Path
+) -> None:
+    words: list[str | Path] = ["finetune", "--model", start, "--images", photos, "--workers", "0", "--steps", "1"]
+    words += ["--data", photos / "rows.json", "--device", "cpu"]
+    llava_train(*words, "--out", tmp_path / "v0", "--template", "v0")
+    assert open_checkpoint(tmp_path / "v0" / "model").config.template == "v0"
+    with pytest.raises(LlavaError, match="do not fit into 6 tokens"):
+        llava_train(*words, "--out", tmp_path / "short", "--context", "6", "--batch", "4")
+    with pytest.raises(UsageError, match="world"):
+        llava_train(*words[:-4], "--data", "world", "--out", tmp_path / "world", "--context", "20")

@@ -20,6 +20,7 @@ from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import get
 from llava_engine.conversation.tokenizer import Tokenizer, assemble
 from llava_engine.errors import DataError, ModelError
+from llava_engine.opening import Source
 from llava_engine.pictures.opening import open_picture
 from llava_engine.pictures.processing import Preprocessing
 from tests.llava_engine.tiny import TILED, complete
@@ -65,7 +66,7 @@ def test_a_strangers_link_is_not_brought_into_what_is_written(
     with pytest.raises(ModelError, match=r"chat_template\.jinja is a link that leads out"):
         tune(
             "finetune",
-            strange,
+            Source(str(strange)),
             Material(str(photos / "rows.json"), photos, batch=5),
             quick_run(tmp_path / "out", 1),
             QUICK,
@@ -87,7 +88,7 @@ def test_rows_move_what_they_should(
     start: Path, photos: Path, tmp_path: Path, silent: Say, task: Task, data: str, course: Course, moves: set[str]
 ) -> None:
     material = Material(str(photos / data), photos, batch=5)
-    tune(task, start, material, quick_run(tmp_path, 20), QUICK, course, silent)
+    tune(task, Source(str(start)), material, quick_run(tmp_path, 20), QUICK, course, silent)
     assert moved(start, tmp_path) == moves
     assert losses(tmp_path)[-1] < losses(tmp_path)[0]
 
@@ -103,7 +104,7 @@ def test_rows_move_what_they_should(
 def test_the_world_moves_what_it_should(
     start: Path, tmp_path: Path, silent: Say, task: Task, course: Course, moves: set[str]
 ) -> None:
-    tune(task, start, Material("world"), quick_run(tmp_path, 12), QUICK, course, silent)
+    tune(task, Source(str(start)), Material("world"), quick_run(tmp_path, 12), QUICK, course, silent)
     assert moved(start, tmp_path) == moves
     if "tower" not in moves:  # with the tower its labels come into the loss
         assert losses(tmp_path)[-1] < losses(tmp_path)[0]
@@ -113,7 +114,7 @@ def test_a_world_run_stopped_and_resumed_equals_one_never_stopped(
     start: Path, tmp_path: Path, silent: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, course = Material("world"), Course(thaw=0.5, mastered=0.0)  # the pictures become harder in between
-    tune("finetune", start, world, quick_run(tmp_path / "straight", 10), QUICK, course, silent)
+    tune("finetune", Source(str(start)), world, quick_run(tmp_path / "straight", 10), QUICK, course, silent)
     plain = WorldStage.loss
 
     def stopping(self: WorldStage, batch: Any, step: int, progress: float) -> Any:
@@ -123,9 +124,9 @@ def test_a_world_run_stopped_and_resumed_equals_one_never_stopped(
 
     with monkeypatch.context() as patch:
         patch.setattr(WorldStage, "loss", stopping)
-        outcome = tune("finetune", start, world, quick_run(tmp_path / "parts", 10), QUICK, course, silent)
+        outcome = tune("finetune", Source(str(start)), world, quick_run(tmp_path / "parts", 10), QUICK, course, silent)
     assert (outcome.step, outcome.interrupted) == (7, True)
-    tune("finetune", start, world, quick_run(tmp_path / "parts", 10, resume=True), QUICK, course, silent)
+    tune("finetune", Source(str(start)), world, quick_run(tmp_path / "parts", 10, resume=True), QUICK, course, silent)
     straight, parts = tensors(tmp_path / "straight"), tensors(tmp_path / "parts")
     assert all(torch.equal(straight[name], parts[name]) for name in straight)
 
@@ -168,11 +169,11 @@ def test_a_missing_picture_names_its_row(start: Path, photos: Path, tmp_path: Pa
         path.write_text(json.dumps(rows))
         material = Material(str(path), photos, batch=1)
         with pytest.raises(DataError, match=r"rows\.json, row 0") as raised:
-            tune("finetune", start, material, quick_run(tmp_path / "out", 1), QUICK, Course(), silent)
+            tune("finetune", Source(str(start)), material, quick_run(tmp_path / "out", 1), QUICK, Course(), silent)
         assert says in str(raised.value)
 
 
 def test_a_model_with_tiles_is_refused(photos: Path, tmp_path: Path, silent: Say) -> None:
     folder, material = complete(TILED, tmp_path / "tiled"), Material(str(photos / "rows.json"), photos, batch=1)
     with pytest.raises(ModelError, match="tiles"):
-        tune("finetune", folder, material, quick_run(tmp_path / "out", 1), QUICK, Course(), silent)
+        tune("finetune", Source(str(folder)), material, quick_run(tmp_path / "out", 1), QUICK, Course(), silent)

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from llava_engine.files.atomic import storage_errors, write_text
+from llava_engine.flags import mounted
+from llava_engine.opening import Placement, Source
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 
@@ -28,20 +30,16 @@ def evaluation() -> None:
 
 
 @app.command("pictures")
+@mounted(typer.Option)
 def pictures(
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="A folder; the embedded model where none is given.")
-    ] = None,
     count: Annotated[int, typer.Option("--pictures", "-n", min=2, help="New pictures a column.")] = 100,
     seed: Annotated[int, typer.Option("--seed", help="Another seed, other pictures.")] = 0,
     items: Annotated[int, typer.Option("--items", min=1, max=8, help="Most items in a picture.")] = 4,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    dtype: Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16, float16.")] = "auto",
-    quantize: Annotated[str, typer.Option("--quantize", help="none, int8, int4, nf4.")] = "none",
-    max_memory: Annotated[str | None, typer.Option("--max-memory", metavar="SIZE", help="No more than this.")] = None,
-    devices: Annotated[str | None, typer.Option("--devices", metavar="LIST", help="GPUs: auto, or 0,1.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
     markdown: Markdown = None,
+    *,
+    source: Source,
+    placement: Placement,
 ) -> None:
     """How well a model answers about drawn pictures, by kind of question.
 
@@ -54,9 +52,7 @@ def pictures(
     import llava_engine
     from training.evaluation.pictures import evaluate
 
-    engine = llava_engine.load(
-        model, device=device, dtype=dtype, quantize=quantize, max_memory=max_memory, devices=devices
-    )
+    engine = llava_engine.open_model(source, placement)
 
     on_terminal = sys.stderr.isatty()
 

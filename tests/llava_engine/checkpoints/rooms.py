@@ -26,6 +26,7 @@ from llava_engine.conversation.tokenizer import Tokenizer, assemble
 from llava_engine.conversation.tokenizer_json import with_added
 from llava_engine.errors import LlavaError
 from llava_engine.model.tiles import picture_tokens
+from llava_engine.opening import Placement
 from llava_engine.pictures.opening import open_picture
 from tests.llava_engine import originals
 from tests.llava_engine.conversation.tiny_tokenizers import byte_level_spec, llama_spec, sentencepiece_model
@@ -121,7 +122,7 @@ def try_out(folder: Path, **options: Any) -> None:
     """Open a checkpoint, build its model, look at a picture and read a prompt: whatever a chat needs."""
     checkpoint = open_checkpoint(folder, **options)
     config = checkpoint.config
-    model = load_for_inference(config, checkpoint.tensors, device="cpu", max_memory="4GiB").model
+    model = load_for_inference(config, checkpoint.tensors, Placement(device="cpu", max_memory="4GiB")).model
     for name, parameter in model.language_model.named_parameters():
         assert parameter.numel() > 0, name
     assert tuple(model.language_model.embed_tokens.weight.shape) == (

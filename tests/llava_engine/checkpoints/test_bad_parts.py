@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import llava_engine
 from llava_engine.checkpoints.delta import delta
 from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.contract import Sampling
 from llava_engine.conversation.conversation import Conversation, Message
-from llava_engine.engine import Engine
 from llava_engine.errors import ModelError
 from tests.llava_engine import originals
 from tests.llava_engine.checkpoints import rooms
@@ -139,7 +139,7 @@ def test_a_tokenizer_with_fewer_tokens_than_rows_speaks_and_keeps_silent_about_t
     )
     head[rows - 2] = -head[rows - 1]
     change(folder / "model.safetensors", **{"language_model.lm_head.weight": head})
-    engine = Engine.load(folder, device="cpu")
+    engine = llava_engine.load(folder, device="cpu")
     for sampling in (Sampling(max_new_tokens=5), Sampling(max_new_tokens=5, temperature=0.5, repetition_penalty=1.3)):
         conversation = Conversation((Message.user("Hello"),))
         pieces = list(engine.stream(conversation, sampling))
@@ -237,7 +237,7 @@ def test_a_delta_is_applied_once(room: Path) -> None:
 def test_weights_that_are_no_numbers_end_an_answer_with_one_clear_error(room: Path, number: float) -> None:
     head = load_file(room / "hf" / "model.safetensors")["language_model.lm_head.weight"]
     change(room / "hf" / "model.safetensors", **{"language_model.lm_head.weight": torch.full_like(head, number)})
-    engine = Engine.load(room / "hf", device="cpu")
+    engine = llava_engine.load(room / "hf", device="cpu")
     for sampling in (Sampling(), Sampling(temperature=1.0)):
         with pytest.raises(ModelError, match="no numbers"):
             list(engine.stream(Conversation((Message.user("Hello"),)), sampling))

@@ -16,6 +16,7 @@ from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.model.llava import LlavaModel
+from llava_engine.opening import Placement
 from tests.llava_engine.originals import (
     JUNE,
     NEWEST,
@@ -45,7 +46,7 @@ def whole(folder: Path, config: dict[str, Any], layers: int, added: tuple[str, .
 
 
 def logits(checkpoint: Checkpoint) -> torch.Tensor:
-    model: LlavaModel = load_for_inference(checkpoint.config, checkpoint.tensors, device="cpu").model
+    model: LlavaModel = load_for_inference(checkpoint.config, checkpoint.tensors, Placement(device="cpu")).model
     generator = torch.Generator().manual_seed(5)
     pixels = torch.randn(1, 3, 28, 28, generator=generator)
     ids = torch.tensor([[1, 300, *[checkpoint.config.image_token_id] * 4, 280, 290]])

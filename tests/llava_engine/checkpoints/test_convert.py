@@ -23,6 +23,7 @@ from llava_engine.contract import LoadProgress
 from llava_engine.conversation import templates
 from llava_engine.errors import ModelError, StorageError
 from llava_engine.files.tensor_files import TensorFiles
+from llava_engine.opening import Placement
 from llava_engine.pictures.opening import Picture, open_picture
 from tests.llava_engine import hf_oracle
 from tests.llava_engine.originals import (
@@ -159,7 +160,7 @@ def test_hugging_faces_layout_becomes_the_originals(tmp_path: Path, shape: str) 
 @torch.inference_mode()
 def logits(checkpoint: Checkpoint) -> Tensor:
     config = checkpoint.config
-    model = load_for_inference(config, checkpoint.tensors, device="cpu", dtype="float32").model
+    model = load_for_inference(config, checkpoint.tensors, Placement(device="cpu", dtype="float32")).model
     side = config.vision.image_size
     pixels = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(5))
     ids = torch.tensor([[1, 30, *[config.image_token_id] * config.picture_tokens, 28, 29]])

@@ -16,7 +16,8 @@ from llava_engine.checkpoints.load import load_for_inference, load_trainable
 from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.contract import LoadProgress
-from llava_engine.errors import DeviceError, ModelError, StorageError
+from llava_engine.errors import DeviceError, ModelError, StorageError, UsageError
+from llava_engine.opening import Placement
 from tests.llava_engine.tiny import SHAPES, TINY, parts, random_model, saved
 
 NAME = "language_model.model.layers.1.self_attn.k_proj.weight"
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, **options: Any) -> Any:
-    return load_for_inference(*parts(folder), device="cpu", **options)
+    return load_for_inference(*parts(folder), Placement(device="cpu"), **options)
 
 
 def change(folder: Path, **tensors: torch.Tensor | None) -> None:
@@ -185,8 +186,8 @@ def test_missing_folders_and_files_are_refused(folder: Path, tmp_path: Path) -> 
     "options", [{"dtype": "float8"}, {"quantize": "int3"}, {"device": "abacus"}, {"device": "cuda:77"}]
 )
 def test_what_this_machine_lacks_is_said(folder: Path, options: dict[str, str]) -> None:
-    with pytest.raises(DeviceError):
-        load_for_inference(*parts(folder), **({"device": "cpu"} | options))  # type: ignore[arg-type]
+    with pytest.raises((DeviceError, UsageError)):
+        load_for_inference(*parts(folder), Placement(**({"device": "cpu"} | options)))
 
 
 def test_progress_ends_at_the_total(folder: Path) -> None:

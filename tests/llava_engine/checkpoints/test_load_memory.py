@@ -18,6 +18,7 @@ from llava_engine.errors import LoadCancelledError, OutOfMemoryError
 from llava_engine.files import tensor_files
 from llava_engine.model import linear
 from llava_engine.model.config import LlavaConfig
+from llava_engine.opening import Placement
 from tests.llava_engine.large import load_apart, wide, write_large
 from tests.llava_engine.tiny import TINY, parts, saved
 
@@ -76,7 +77,7 @@ def test_a_bin_is_let_go_of_and_an_old_one_read_once(
 def test_progress_counts_the_bytes_of_the_files(tmp_path: Path) -> None:
     stored = write_large(wide(layers=1, width=128, vocabulary=100), tmp_path / "model")
     seen: list[LoadProgress] = []
-    load_for_inference(*parts(tmp_path / "model"), device="cpu", on_progress=seen.append)
+    load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu"), on_progress=seen.append)
     assert {step.total for step in seen} == {stored}
     assert [step.done for step in seen] == sorted(step.done for step in seen)
     assert seen[-1].done == stored
@@ -89,7 +90,7 @@ def test_a_cancel_is_heard_between_tensors_and_frees_everything(
     made = remembered(monkeypatch)
     reads = iter(range(10**9))
     with pytest.raises(LoadCancelledError) as caught:
-        load_for_inference(*parts(tmp_path / "model"), device="cpu", cancelled=lambda: next(reads) > 40)
+        load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu"), cancelled=lambda: next(reads) > 40)
     gc.collect()
     assert len(made) > 5 and not any(one() is not None for one in made), "the error must not keep the layers alive"
     assert caught.value.cause
@@ -110,7 +111,7 @@ def test_memory_that_runs_out_is_one_clear_error_with_the_plan(
     saved(TINY, tmp_path / "model")
     made = remembered(monkeypatch, fail_after=6, failure=no_memory)
     with pytest.raises(OutOfMemoryError, match=r"Memory of cpu ran out while loading the model\.") as caught:
-        load_for_inference(*parts(tmp_path / "model"), device="cpu")
+        load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu"))
     gc.collect()
     assert not any(one() is not None for one in made)
     assert "\n" not in caught.value.cause + caught.value.remedy
@@ -130,7 +131,7 @@ def test_what_does_not_fit_is_refused_before_a_tensor_is_read(tmp_path: Path) ->
 
     tensors.read = reading  # type: ignore[method-assign]
     with pytest.raises(OutOfMemoryError, match=r"on cpu, where 10\.0 MiB may be used") as caught:
-        load_for_inference(config, tensors, device="cpu", max_memory="10MiB")
+        load_for_inference(config, tensors, Placement(device="cpu", max_memory="10MiB"))
     assert not names
     assert not caught.value.plan.fits
 
@@ -139,7 +140,7 @@ def test_another_runtime_error_stays_what_it_is(tmp_path: Path, monkeypatch: pyt
     saved(TINY, tmp_path / "model")
     remembered(monkeypatch, fail_after=0, failure=RuntimeError("a bug"))
     with pytest.raises(RuntimeError, match="a bug"):
-        load_for_inference(*parts(tmp_path / "model"), device="cpu")
+        load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu"))
 
 
 def remembered(

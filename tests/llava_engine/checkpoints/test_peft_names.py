@@ -17,6 +17,7 @@ from llava_engine.checkpoints.load import load_for_inference, match
 from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.model.skeleton import skeleton
+from llava_engine.opening import Placement
 from tests.llava_engine.originals import (
     LLAMA,
     NEWEST,
@@ -85,7 +86,7 @@ def stored(folder: Path) -> dict[str, Tensor]:
 
 def loads(checkpoint: Checkpoint) -> None:
     match(skeleton(checkpoint.config), checkpoint.config, checkpoint.tensors)
-    load_for_inference(checkpoint.config, checkpoint.tensors, device="cpu")
+    load_for_inference(checkpoint.config, checkpoint.tensors, Placement(device="cpu"))
 
 
 def refused(folder: Path, **more: Any) -> ModelError:

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+import llava_engine
 from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.open import open_checkpoint
-from llava_engine.engine import Engine
 from llava_engine.errors import ModelError
 from llava_engine.model.tiles import picture_tokens
 from tests.llava_engine.originals import NEWEST, ROWS, SIDE, WIDTH, language, projector, write, write_tower
@@ -63,7 +63,7 @@ def test_pinpoints_are_turned_round(tmp_path: Path, listed: object) -> None:
 def test_the_newline_is_passed_over_where_rows_do_not_end(tmp_path: Path, changes: dict[str, Any], tokens: int) -> None:
     """A 1.6 that was tuned on without tiles keeps its newline."""
     folder, towers = written(tmp_path, **changes)
-    chat = Engine.load(folder, towers=towers, device="cpu").chat(max_new_tokens=2)
+    chat = llava_engine.load(folder, tower=towers[""], device="cpu").chat(max_new_tokens=2)
     for _ in chat.send("What?", pictures=[Image.new("RGB", (3 * SIDE, SIDE), "red")]):
         pass
     assert chat.last is not None

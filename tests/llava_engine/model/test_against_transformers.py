@@ -9,6 +9,7 @@ import torch
 
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.model.config import LlavaConfig
+from llava_engine.opening import Placement
 from tests.llava_engine.tiny import IMAGE_TOKEN, SHAPES, oracle, parts, saved
 
 NEVER_SAID = [2, IMAGE_TOKEN]  # the end and the picture's placeholder: both would cut the comparison short
@@ -19,7 +20,7 @@ NEVER_SAID = [2, IMAGE_TOKEN]  # the end and the picture's placeholder: both wou
 def test_logits_and_greedy_tokens_are_equal(config: LlavaConfig, pictures: int, tmp_path: Path) -> None:
     saved(config, tmp_path / "model")
     theirs = oracle(tmp_path / "model")
-    ours = load_for_inference(*parts(tmp_path / "model"), device="cpu").model
+    ours = load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu")).model
     generator = torch.Generator().manual_seed(pictures)
     ids = torch.tensor([[1, 5, 9]])
     for _ in range(pictures):
@@ -50,7 +51,7 @@ def test_a_folder_that_transformers_wrote_is_read(tmp_path: Path) -> None:
     theirs = oracle(tmp_path / "ours")
     for name, options in (("old names", {}), ("names in memory", {"save_original_format": False})):
         theirs.save_pretrained(tmp_path / name, **options)
-        model = load_for_inference(*parts(tmp_path / name), device="cpu").model
+        model = load_for_inference(*parts(tmp_path / name), Placement(device="cpu")).model
         ids = torch.tensor([[1, 7, 3, 8]])
         with torch.no_grad():
             torch.testing.assert_close(model(ids), theirs(input_ids=ids).logits, atol=1e-4, rtol=0)

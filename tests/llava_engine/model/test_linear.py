@@ -17,6 +17,7 @@ from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.errors import ModelError
 from llava_engine.model.four_bits import NF4_LEVELS
 from llava_engine.model.linear import KernelName, choose_kernel, make_linear
+from llava_engine.opening import Placement
 from tests.conformance.fixtures import FIXTURES, needs_fixtures
 from tests.llava_engine.tiny import TINY, parts, saved
 
@@ -125,8 +126,8 @@ BOUNDS = {"int8": 0.04, "int4": 0.25, "nf4": 0.25}
 def test_a_whole_quantized_model_stays_near(quantize: str, tmp_path: Path) -> None:
     saved(TINY, tmp_path / "model")
     ids = torch.tensor([[1, 5, 9, 20, 33, 47]])
-    exact = load_for_inference(*parts(tmp_path / "model"), device="cpu").model(ids)
-    loaded = load_for_inference(*parts(tmp_path / "model"), device="cpu", quantize=quantize)
+    exact = load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu")).model(ids)
+    loaded = load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu", quantize=quantize))
     assert loaded.kernel.name.startswith(quantize)
     assert 0 < relative(loaded.model(ids), exact) < 2 * BOUNDS[quantize]
 
@@ -158,10 +159,9 @@ def distance(checkpoint: Checkpoint, quantize: str) -> float:
     config, tensors = checkpoint.config, checkpoint.tensors
     ids = torch.randint(4, config.language.vocab_size, (4, 64), generator=torch.Generator().manual_seed(0))
     ids[ids == config.image_token_id] = 4
-    exact = load_for_inference(config, tensors, device="cpu", dtype="float32").model(ids)
-    return relative(
-        load_for_inference(config, tensors, device="cpu", dtype="float32", quantize=quantize).model(ids), exact
-    )
+    exact = load_for_inference(config, tensors, Placement(device="cpu", dtype="float32")).model(ids)
+    placement = Placement(device="cpu", dtype="float32", quantize=quantize)
+    return relative(load_for_inference(config, tensors, placement).model(ids), exact)
 
 
 def relative(y: Tensor, exact: Tensor) -> float:
@@ -171,8 +171,8 @@ def relative(y: Tensor, exact: Tensor) -> float:
 
 def test_only_the_language_layers_are_quantized(tmp_path: Path) -> None:
     saved(TINY, tmp_path / "model")
-    exact = load_for_inference(*parts(tmp_path / "model"), device="cpu").model
-    model = load_for_inference(*parts(tmp_path / "model"), device="cpu", quantize="int4").model
+    exact = load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu")).model
+    model = load_for_inference(*parts(tmp_path / "model"), Placement(device="cpu", quantize="int4")).model
     pixels = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(5))
     hidden = torch.randn(1, 3, 48, generator=torch.Generator().manual_seed(6))
     assert torch.equal(model.encode_pictures(pixels), exact.encode_pictures(pixels))

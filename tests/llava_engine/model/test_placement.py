@@ -19,10 +19,11 @@ from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.decoding.cache import KeyValueCache
 from llava_engine.decoding.stream import decode_step, prefill
 from llava_engine.engine import Engine
-from llava_engine.errors import DeviceError
+from llava_engine.errors import DeviceError, UsageError
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig, TilesConfig, VisionConfig
-from llava_engine.model.free_memory import free_memory, parse_max_memory
+from llava_engine.model.free_memory import free_memory
 from llava_engine.model.placement import layer_devices, plan
+from llava_engine.opening import Placement, parse_max_memory
 from llava_engine.plan import Place, Plan
 from tests.llava_engine.tiny import SHAPES, TINY, complete, random_model
 
@@ -64,7 +65,7 @@ def bytes_of(module: torch.nn.Module) -> int:
 @pytest.mark.parametrize("quantize", ["none", "int4", "nf4"])
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 def test_the_plan_is_what_the_loaded_model_takes(config: LlavaConfig, quantize: str, tmp_path: Path) -> None:
-    planned = plan(config, torch.float32, device="cpu", quantize=quantize)
+    planned = plan(config, torch.float32, Placement(device="cpu", quantize=quantize))
     model = load_planned(config, Random(config, tmp_path), planned).model
     taken = {part.name: part.bytes for part in planned.parts}
     language = model.language_model
@@ -77,7 +78,7 @@ def test_the_plan_is_what_the_loaded_model_takes(config: LlavaConfig, quantize: 
 
 
 def test_a_7b_takes_what_its_paper_s_sizes_make() -> None:
-    planned = plan(SEVEN_B, torch.float16, device="cpu", dtype="bfloat16", max_memory="100GiB")
+    planned = plan(SEVEN_B, torch.float16, Placement(device="cpu", dtype="bfloat16", max_memory="100GiB"))
     taken = {part.name: part.bytes for part in planned.parts}
     matrices = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
     norms = 32 * 2 * 4096 * 4  # float32
@@ -85,13 +86,13 @@ def test_a_7b_takes_what_its_paper_s_sizes_make() -> None:
     assert taken["embeddings"] == 2 * 32000 * 4096
     assert taken["key/value cache"] == 2 * 32 * 2048 * 4096 * 4
     assert planned.fits and not planned.remedies
-    half = plan(SEVEN_B, torch.float16, device="cpu", quantize="int8", max_memory="100GiB")
+    half = plan(SEVEN_B, torch.float16, Placement(device="cpu", quantize="int8", max_memory="100GiB"))
     assert matrices < next(part.bytes for part in half.parts if part.name == "layers") < 1.01 * matrices
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_every_part_and_every_layer_is_at_one_place(config: LlavaConfig) -> None:
-    planned = plan(config, torch.float32, devices="cpu,cpu", max_memory="1GiB")
+    planned = plan(config, torch.float32, Placement(devices="cpu,cpu", max_memory="1GiB"))
     spans = [part.layers for part in planned.parts if part.name == "layers" and part.layers]
     assert spans[0][0] == 0 and spans[-1][1] == config.language.num_hidden_layers
     assert all(before[1] == after[0] for before, after in pairwise(spans))
@@ -121,20 +122,21 @@ def test_as_many_gpus_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [place.device for place in two.places] == ["cuda:0", "cuda:1"]
     assert two.fits and two.dtype == "float16"
     assert layers_at(two)[0] > layers_at(two)[1] > 0
-    assert [place.device for place in plan(SEVEN_B, torch.float16, devices="2,0").places] == ["cuda:2", "cuda:0"]
-    assert [place.device for place in plan(SEVEN_B, torch.float16, device="cuda").places] == ["cuda:0"]
+    chosen = plan(SEVEN_B, torch.float16, Placement(devices="2,0"))
+    assert [place.device for place in chosen.places] == ["cuda:2", "cuda:0"]
+    assert [place.device for place in plan(SEVEN_B, torch.float16, Placement(device="cuda")).places] == ["cuda:0"]
 
 
 def test_one_small_gpu_is_told_of_the_others_and_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus(monkeypatch, 12, 12)
-    planned = plan(SEVEN_B, torch.float16, device="cuda:0", max_memory="cuda:0=12GiB,cuda:1=12GiB,cpu=64GiB")
+    planned = plan(SEVEN_B, torch.float16, Placement(device="cuda:0", max_memory="cuda:0=12GiB,cuda:1=12GiB,cpu=64GiB"))
     assert not planned.fits
     assert {"--devices auto", "--quantize int8", "--device cpu"} <= {remedy.options for remedy in planned.remedies}
 
 
 def test_pictures_in_tiles_take_more() -> None:
     tiled = replace(SEVEN_B, tiles=TilesConfig(pinpoints=((336, 672), (2688, 2688)) * 2))
-    one, many = (plan(config, torch.float16, max_memory="100GiB") for config in (SEVEN_B, tiled))
+    one, many = (plan(config, torch.float16, Placement(max_memory="100GiB")) for config in (SEVEN_B, tiled))
     assert features(many) > features(one)
 
 
@@ -143,16 +145,18 @@ def features(planned: Plan) -> int:
 
 
 def test_what_does_not_fit_comes_with_what_would() -> None:
-    planned = plan(SEVEN_B, torch.float16, device="cpu", dtype="bfloat16", max_memory="11GiB")
+    planned = plan(SEVEN_B, torch.float16, Placement(device="cpu", dtype="bfloat16", max_memory="11GiB"))
     assert not planned.fits
     assert [remedy.options for remedy in planned.remedies] == ["--quantize int8", "--quantize int4"]
     for remedy in planned.remedies:
         form = remedy.options.split()[1]
-        other = plan(SEVEN_B, torch.float16, device="cpu", dtype="bfloat16", max_memory="11GiB", quantize=form)
+        other = plan(
+            SEVEN_B, torch.float16, Placement(device="cpu", dtype="bfloat16", max_memory="11GiB", quantize=form)
+        )
         assert other.fits and other.total == remedy.bytes
-    least = plan(SEVEN_B, torch.float16, device="cpu", dtype="bfloat16", max_memory="7GiB")
+    least = plan(SEVEN_B, torch.float16, Placement(device="cpu", dtype="bfloat16", max_memory="7GiB"))
     assert least.remedies and all("--context" in remedy.options for remedy in least.remedies)
-    nothing = plan(SEVEN_B, torch.float16, device="cpu", dtype="bfloat16", max_memory="1GiB")
+    nothing = plan(SEVEN_B, torch.float16, Placement(device="cpu", dtype="bfloat16", max_memory="1GiB"))
     assert not nothing.fits and not nothing.remedies
 
 
@@ -172,8 +176,8 @@ def test_what_does_not_fit_comes_with_what_would() -> None:
     ],
 )
 def test_what_can_not_be_is_said(options: dict[str, Any]) -> None:
-    with pytest.raises(DeviceError) as caught:
-        plan(TINY, torch.float32, **options)
+    with pytest.raises((DeviceError, UsageError)) as caught:
+        plan(TINY, torch.float32, Placement(**options))
     assert caught.value.remedy
 
 
@@ -248,7 +252,8 @@ class Moves(TorchFunctionMode):
 def split(folder: Path, *devices: str) -> Engine:
     """An engine whose layers are spread over these devices. "cpu:0" is a second place: torch takes it for another."""
     checkpoint = open_checkpoint(folder)
-    planned = plan(checkpoint.config, torch.float32, devices=",".join(["cpu"] * len(devices)), max_memory="4GiB")
+    placement = Placement(devices=",".join(["cpu"] * len(devices)), max_memory="4GiB")
+    planned = plan(checkpoint.config, torch.float32, placement)
     return Engine(load_planned(checkpoint.config, checkpoint.tensors, on(planned, *devices)), checkpoint)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from llava_engine.checkpoints.load import load_for_inference
 from llava_engine.model.config import PatchMerge, TilesConfig
 from llava_engine.model.tiles import merge, picture_tokens
+from llava_engine.opening import Placement
 from llava_engine.pictures.processing import Preprocessing
 from tests.llava_engine.pictures.test_processing import CLIP, noise
 from tests.llava_engine.tiny import IMAGE_TOKEN, TILED, oracle, parts, random_model, saved
@@ -42,7 +43,7 @@ def test_logits_are_those_of_transformers(folder: Path, reference: Any, shown: l
 
     images = [noise(*size) for size in shown]
     theirs = LlavaNextImageProcessorPil(**NEXT)(images, return_tensors="pt")
-    ours = load_for_inference(*parts(folder), device="cpu").model
+    ours = load_for_inference(*parts(folder), Placement(device="cpu")).model
     preprocessing = Preprocessing.from_config(NEXT)
     ids, features = [1, 5, 9], []
     with torch.no_grad():

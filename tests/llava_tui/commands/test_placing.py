@@ -37,19 +37,22 @@ def test_what_does_not_fit_is_said_with_the_plan(llava: Llava) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "named"),
+    ("options", "code", "named"),
     [
-        (("--device", "abacus"), "abacus"),
-        (("--quantize", "int3"), "int3"),
-        (("--dtype", "float8"), "float8"),
-        (("--max-memory", "much"), "much"),
-        (("--devices", "0,7"), "cuda:"),
-        (("--context", "99999999"), "99,999,999"),
+        (("--device", "abacus"), 1, "abacus"),
+        (("--quantize", "int3"), 2, "--quantize"),
+        (("--dtype", "float8"), 2, "--dtype"),
+        (("--max-memory", "much"), 2, "--max-memory"),
+        (("--devices", "0,7"), 1, "cuda:"),
+        (("--context", "99999999"), 1, "99,999,999"),
+        (("--context", "0"), 2, "--context"),
+        (("--device", "cpu", "--devices", "auto"), 2, "--devices"),
+        (("--model", ""), 2, "--model"),
     ],
 )
-def test_what_is_not_there_is_one_plain_error(llava: Llava, options: tuple[str, str], named: str) -> None:
+def test_what_is_not_there_is_one_plain_error(llava: Llava, options: tuple[str, ...], code: int, named: str) -> None:
     done = llava(*QUESTION, *options)
-    assert done.code == 1 and not done.out
+    assert done.code == code and not done.out
     assert named in done.err
     assert len(done.err.splitlines()) <= 2
 

@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from llava_engine.errors import LlavaError
+from llava_engine.opening import AUTO, Placement, Source
 from llava_tui.session.model_words import read_words
 
-STARTED: dict[str, Any] = {
-    "base": "b", "template": "v0", "device": "cpu", "quantize": "int8", "max_memory": "6GiB", "devices": None,
-    "context": 2048,
-}  # fmt: skip
+HERE = Source("here", base="b", template="v0", force=True)
+STARTED = Placement(device="cpu", quantize="int8", max_memory="6GiB", context=2048)
 
 
 def test_the_same_model_in_another_form() -> None:
-    model, placing = read_words("--quantize int4 --context=1024", "here", STARTED)
-    assert model == "here"
-    assert placing == STARTED | {"quantize": "int4", "context": 1024}
+    source, placement = read_words("--quantize int4 --context=1024", HERE, STARTED)
+    assert source == HERE
+    assert placement == Placement(device="cpu", quantize="int4", max_memory="6GiB", context=1024)
 
 
 def test_another_model_keeps_the_machine_and_leaves_what_was_the_old_one_s() -> None:
-    model, placing = read_words("'~/my models/7b'", "here", STARTED)
-    assert model == "~/my models/7b"
-    assert placing == {"device": "cpu", "quantize": "int8", "max_memory": "6GiB", "devices": None}
+    source, placement = read_words("'~/my models/7b'", HERE, STARTED)
+    assert source == Source("~/my models/7b")
+    assert placement == Placement(device="cpu", quantize="int8", max_memory="6GiB")
+
+
+@pytest.mark.parametrize(
+    "words", ["lora --base vicuna --tower=eyes --force", "--force --tower eyes --base vicuna lora"]
+)
+def test_what_goes_with_a_model_is_said_as_on_the_command_line(words: str) -> None:
+    assert read_words(words, HERE, AUTO) == (Source("lora", base="vicuna", tower="eyes", force=True), AUTO)
+    assert read_words("--tower eyes", HERE, AUTO)[0] == Source("here", "b", "eyes", "v0", True)
 
 
 def test_one_device_or_several() -> None:
-    assert read_words("--devices 0,1", None, STARTED)[1]["device"] == "auto"
-    assert read_words("--device cpu", None, {"devices": "0,1"})[1] == {"devices": None, "device": "cpu"}
+    assert read_words("--devices 0,1", HERE, STARTED)[1].device == "auto"
+    assert read_words("--device cpu", HERE, Placement(devices="0,1"))[1] == Placement(device="cpu")
 
 
-@pytest.mark.parametrize("words", ["--quantise int8", "--quantize", "a b", "'open", "--context many", "--context -1"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--quantise int8",
+        "--quantize",
+        "--quantize int3",
+        "a b",
+        "a --model b",
+        "'open",
+        "--context many",
+        "--context -1",
+        "--force=yes",
+        "--base ''",
+        "--device cpu --devices 0",
+    ],
+)
 def test_what_can_not_be_read_is_said(words: str) -> None:
     with pytest.raises(LlavaError):
-        read_words(words, None, {})
+        read_words(words, HERE, AUTO)

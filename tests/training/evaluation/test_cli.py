@@ -17,10 +17,10 @@ from training.evaluation.cli import app
 
 @pytest.fixture
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`llava_engine.load` gives a model that always says yes."""
+    """`llava_engine.open_model` gives a model that always says yes."""
     engine = Blind("Yes.")
     engine.card = SimpleNamespace(name="blind", kernel="plain-float32")  # type: ignore[attr-defined]
-    monkeypatch.setattr(llava_engine, "load", lambda model=None, **placing: engine)
+    monkeypatch.setattr(llava_engine, "open_model", lambda source, placement: engine)
 
 
 def test_prints_a_table_and_writes_it(blind: None, tmp_path: Path) -> None:
