@@ -69,6 +69,7 @@ _PAGE = Kind(
 _PDF = Kind("a PDF document", "Save the page that matters as a PNG picture.", (".pdf", ".ai"))
 _XML = Kind("an XML file", _ONLY_PICTURES, (".xml",))
 _TEXT = Kind("a text file", _ONLY_PICTURES, (".txt", ".md", ".csv", ".json"))
+_PROGRAM = Kind("a program", _ONLY_PICTURES, (".exe", ".dll"))
 _POINTER = Kind("a Git LFS pointer in place of the file", "Fetch the file itself: git lfs pull")
 _MP4 = Kind("an MP4 video", _FRAME, (".mp4", ".m4v", ".mov", ".3gp"))
 _QUICKTIME = Kind("a QuickTime video", _FRAME, (".mov", ".qt"))
@@ -141,8 +142,8 @@ _BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (b"\xfd7zXZ\0", Kind("an xz archive", _UNPACK, (".xz",))),
     (b"BZh", Kind("a bzip2 archive", _UNPACK, (".bz2",))),
     (b"\x28\xb5\x2f\xfd", Kind("a Zstandard archive", _UNPACK, (".zst",))),
-    (b"\x7fELF", Kind("a program", _ONLY_PICTURES)),
-    (b"MZ", Kind("a program", _ONLY_PICTURES, (".exe", ".dll"))),
+    (b"\x7fELF", _PROGRAM),
+    (b"MZ", _PROGRAM),
     (b"version https://git-lfs.github.com/spec/", _POINTER),
 )
 _RIFF = {
@@ -157,6 +158,13 @@ _MOVIE_BOXES = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 _NETPBM = re.compile(rb"P[1-7][ \t\r\n#]")
 # What a browser takes for HTML (WHATWG MIME Sniffing, 7.1) or for SVG, whichever comes first.
 _TAG = re.compile(rb"<(?:!doctype\s+)?(html|svg|head|body|script|iframe|h1|div|title|table|style|p|a|br)[\s>/]", re.I)
+
+
+_ALL = (PNG, JPEG, WEBP, GIF, BMP, TIFF, AVIF, HEIC, _RAW, _SVG, _PAGE, _PDF, _MP4, _QUICKTIME, _AUDIO)
+SUFFIXES = frozenset(
+    suffix for kind in (*_ALL, *_RIFF.values(), *(kind for _, kind in _BEGINNINGS)) for suffix in kind.suffixes
+) - frozenset(_PROGRAM.suffixes)
+"""How files are called that are to be seen, in lower case."""
 
 
 def kind_of(data: bytes) -> Kind | None:
@@ -186,6 +194,11 @@ def kind_of(data: bytes) -> Kind | None:
     if _NETPBM.match(head):
         return Kind("a Netpbm picture", _SAVE_AS, (".ppm", ".pgm", ".pbm", ".pnm", ".pam"))
     return _kind_of_text(head)
+
+
+def is_to_be_seen(kind: Kind | None) -> bool:
+    """Whether it is something to look at, read or not: a picture, a document, a video; no plain text, no program."""
+    return kind is not None and kind not in (_TEXT, _XML, _PROGRAM)
 
 
 def is_read(kind: Kind) -> bool:

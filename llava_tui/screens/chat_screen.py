@@ -27,6 +27,7 @@ from llava_tui.session.model_loader import LoadModel
 from llava_tui.session.pasted_pictures import find_sources, without_sources
 from llava_tui.session.session import ChatSession
 from llava_tui.terminal.clipboard import copy_text, paste_picture
+from llava_tui.terminal.letters import letter
 from llava_tui.widgets import messages
 from llava_tui.widgets.graphics import Graphics
 
@@ -66,10 +67,10 @@ class ChatScreen(ChatView):
 
     def on_key(self, event: Key) -> None:
         """What is typed beside the prompt, and is no key of what has the focus, goes into the prompt."""
-        if event.is_printable and event.character and event.key not in self.active_bindings:
+        if (typed := letter(event)) and event.key not in self.active_bindings:
             event.stop()
             self.prompt.area.focus()
-            self.prompt.area.insert(event.character)
+            self.prompt.area.insert(typed)
 
     @on(messages.MessageSent)
     async def _sent(self, event: messages.MessageSent) -> None:

@@ -9,13 +9,25 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.history.turns import Chat
+from llava_tui.terminal.letters import letter
 from llava_tui.widgets.words import Content, Words, content
+
+
+class SearchWords(Input):
+    """What to search for, in any letters."""
+
+    async def _on_key(self, event: Key) -> None:
+        if not event.is_printable and (typed := letter(event)):
+            event.stop()
+            event.prevent_default()
+            self.insert_text_at_cursor(typed)
 
 
 class HistoryScreen(ModalScreen[int | None]):
@@ -45,7 +57,7 @@ class HistoryScreen(ModalScreen[int | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="history"):
             yield Words(SafeText("Earlier chats"), id="heading")
-            yield Input(self._words, placeholder="Search in everything that was said", compact=True)
+            yield SearchWords(self._words, placeholder="Search in everything that was said", compact=True)
             yield OptionList(markup=False, compact=True)
             yield Words(id="foot")
 

@@ -16,6 +16,7 @@ from textual.widgets import TextArea
 
 from llava_engine.terminal_safe import SafeText, strip_control
 from llava_tui.screens.command_table import Command, bindings, completions
+from llava_tui.terminal.letters import letter
 from llava_tui.widgets.chips import Chips
 from llava_tui.widgets.messages import ChipRemoved, ClipboardWanted, HelpWanted, MessageSent, PromptChanged, TextPasted
 from llava_tui.widgets.words import Words, content
@@ -105,6 +106,10 @@ class PromptText(TextArea):
             self.write(f"/{matches[0].slash} ")
         elif event.key == "enter":
             event.prevent_default()  # no line break; the key goes on to its binding
+        elif not event.is_printable and (typed := letter(event)):
+            event.stop()
+            event.prevent_default()
+            self.replace(typed, *self.selection, maintain_selection_offset=False)
 
 
 class Prompt(Vertical):

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llava_tui.session.pasted_pictures import find_sources, without_sources
+from tests.fakes.fake_picture import png_bytes
 
 HOME = Path.home()
 
@@ -21,8 +22,9 @@ def there(*paths: str) -> Callable[[Path], bool]:
     return lambda path: str(path) in paths
 
 
-def locations(text: str, *paths: str) -> list[str]:
-    return [source.location for source in find_sources(text, there(*paths))]
+def locations(text: str, *paths: str, seen: tuple[str, ...] = ()) -> list[str]:
+    """What is found on a disk that holds these files; those in `seen` begin like pictures."""
+    return [source.location for source in find_sources(text, there(*paths, *seen), there(*seen))]
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,43 @@ def test_other_text_names_nothing(text: str) -> None:
     assert locations(text, "/d/notes.txt") == []
 
 
+@pytest.mark.parametrize(
+    "name", ["photo.HEIC", "x.svg", "scan.pdf", "film.mp4", "a.avif", "d.psd", "my raw.dng", "p.html"]
+)
+def test_what_is_to_be_seen_is_found_whether_we_read_it_or_not(name: str) -> None:
+    path = f"/d/{name}"
+    for text in (path, f"'{path}'\n", f"what is in {path}?", "file:" + quote(path)):
+        assert locations(text, path) == [path], text
+
+
+@pytest.mark.parametrize("path", ["/d/photo", "/d/my photo", "/d/photo.old", "/d/a.ts", "/d/photo (1)"])
+def test_a_file_of_another_name_counts_when_its_bytes_say_so(path: str) -> None:
+    for text in (path, f"'{path}'", shlex.quote(path) + " \n", f"{path}\r\n"):
+        assert locations(text, seen=(path,)) == [path], text
+        assert locations(text, path) == [], text
+
+
+def test_bytes_are_asked_inside_a_text_too_but_only_of_what_is_written_as_a_path() -> None:
+    assert locations("see /d/photo, please", seen=("/d/photo",)) == ["/d/photo"]
+    assert locations("photo", seen=(str(Path("photo").absolute()),)) == []
+
+
+def test_files_on_this_disk_are_told_by_their_bytes(tmp_path: Path) -> None:
+    (tmp_path / "drawn").write_bytes(png_bytes())
+    (tmp_path / "said").write_text("words")
+    (tmp_path / "empty").touch()
+    text = " ".join(str(tmp_path / name) for name in ("drawn", "said", "empty", "gone"))
+    assert [source.location for source in find_sources(text)] == [str(tmp_path / "drawn")]
+
+
+def test_a_data_url_is_a_picture_that_nobody_has_to_fetch() -> None:
+    url = "data:image/png;base64,iVBORw0KGgo="
+    (source,) = find_sources(f"this ({url}) one")
+    assert source.location == url
+    assert not source.fetched
+    assert find_sources("https://example.org/a.png")[0].fetched
+
+
 def test_a_name_that_no_disk_can_have_names_nothing() -> None:
     assert find_sources("/" + "a" * 5000 + ".png") == []
     assert find_sources("/d/\x00.png") == []
@@ -146,7 +185,7 @@ def test_a_name_that_no_disk_can_have_names_nothing() -> None:
     ],
 )
 def test_the_rest_stays_text(text: str, rest: str) -> None:
-    assert without_sources(text, find_sources(text, there("/d/a.png"))) == rest
+    assert without_sources(text, find_sources(text, there("/d/a.png"), there())) == rest
 
 
 NAMES = st.text(
@@ -164,7 +203,7 @@ def test_any_existing_file_in_any_shell_quoting_is_found(folder: str, name: str)
     for written in (shlex.quote(path), escaped, doubled, "file://" + quote(path)):
         assert locations(written, path) == [path], written
         assert locations(f"{written}\n", path) == [path], written
-        before, after = find_sources(f"see {written} {written}", there(path))
+        before, after = find_sources(f"see {written} {written}", there(path), there())
         assert (before.location, after.location) == (path, path)
 
 
@@ -179,7 +218,7 @@ def test_no_text_breaks_it_and_spans_never_overlap(text: str) -> None:
     def always(path: Path) -> bool:
         return True
 
-    found = find_sources(text, always)
+    found = find_sources(text, always, always)
     edges = [edge for source in found for edge in (source.start, source.end)]
     assert edges == sorted(edges)
     without_sources(text, found)
