@@ -89,17 +89,22 @@ class ChatScreen(ChatView):
             self.prompt.area.sent(text)
             self.session.edit(self.editing.id, text)
             self.edit(None)
-        elif text.strip() or self.session.tray.ready or self.session.tray.opening:
+        elif text.strip() or len(self.session.tray):
             self.prompt.area.sent(text)
             self.session.send(text)
             self.transcript.latest()
 
     @on(messages.TextPasted)
     def _pasted(self, event: messages.TextPasted) -> None:
+        """Pictures become chips. Of a text that only mentions some on other machines nothing is fetched before it is
+        sent, and it stays whole: these may be words about an address, and the address may not answer.
+        """
         found = find_sources(event.text)
+        alone = bool(found) and not without_sources(event.text, found)
+        taken = [source for source in found if alone or not source.fetched]
         for source in found:
-            self.session.attach(source.location)
-        self.prompt.area.insert(without_sources(event.text, found) if found else strip_control(event.text))
+            self.session.attach(source.location, at_once=source in taken)
+        self.prompt.area.insert(strip_control(without_sources(event.text, taken) if taken else event.text))
 
     @on(messages.ClipboardWanted)
     @work(thread=True, exit_on_error=True)

@@ -140,7 +140,7 @@ class ChatView(Screen[None]):
             case events.TurnFinished(turn):
                 await self.transcript.finish(turn)
             case events.Unsent(text):
-                self.prompt.area.write(text)
+                self.prompt.area.give_back(text)
             case events.Notice(cause, remedy, severity):
                 self.notice(cause, remedy, severity)
             case _:  # phase, loading, model and tray are shown from what they are now, not from how they changed
@@ -163,7 +163,16 @@ class ChatView(Screen[None]):
         """What is true now, wherever it stands."""
         facts, tray, chat = self.session.facts, self.session.tray, self.session.chat
         turns = len(self.transcript.turns)
-        now = (facts, tray.opening, tray.ready, chat, turns, isinstance(self.focused, TurnView), self.editing)
+        now = (
+            facts,
+            tray.opening,
+            tray.kept,
+            tray.ready,
+            chat,
+            turns,
+            isinstance(self.focused, TurnView),
+            self.editing,
+        )
         if now == self._shown:
             return
         self._shown = now
@@ -171,7 +180,7 @@ class ChatView(Screen[None]):
         if facts.card:
             self.query_one(Welcome).introduce(facts.card.about)
         tokens = facts.card.picture_tokens if facts.card and not facts.card.tiles else None
-        await self.prompt.chips.show(tray.opening, tray.ready, tokens, self.desk.graphics)
+        await self.prompt.chips.show(tray, tokens, self.desk.graphics)
         self.transcript.wait(self._waits_for(facts))
         self._show_title()
         self._show_hint(facts)

@@ -1,7 +1,7 @@
 """The tray of pictures under the prompt: numbered, opened off the caller's thread, sent only with a message.
 
 A source (path, URL, bytes) goes in, an `Attachment` with a small copy to show comes out, or the error that says why
-not. It never blocks its caller and knows no screen. What counts as a source in pasted text is `sources.py`.
+not. It never blocks its caller and knows no screen. What counts as a source in pasted text is `pasted_pictures.py`.
 """
 
 from __future__ import annotations
@@ -74,14 +74,20 @@ class AttachmentTray:
         self._arrived: deque[_Entry] = deque()
         self._slots = threading.Semaphore(AT_ONCE)
 
-    def add(self, source: Source) -> int:
-        """Begin to open a source; its number."""
+    def add(self, source: Source, *, at_once: bool = True) -> int:
+        """Begin to open a source, or keep it until `open_all`; its number."""
         self._given += 1
         entry = _Entry(self._given, source)
         self._entries[entry.number] = entry
-        # Daemon: a slow download must not keep a closed app alive.
-        threading.Thread(target=self._open, args=(entry,), name="llava-picture", daemon=True).start()
+        if at_once:
+            self._begin(entry)
         return entry.number
+
+    def open_all(self) -> None:
+        """Begin to open those that were kept."""
+        for entry in self._entries.values():
+            if not entry.begun:
+                self._begin(entry)
 
     def remove(self, number: int) -> None:
         """Take one out, open or not. An unknown number is no error."""
@@ -113,8 +119,21 @@ class AttachmentTray:
 
     @property
     def opening(self) -> tuple[int, ...]:
-        """Numbers of those that are not open yet."""
-        return tuple(number for number, entry in self._entries.items() if entry.attachment is None)
+        """Numbers of those that are being opened."""
+        return tuple(number for number, entry in self._entries.items() if entry.begun and entry.attachment is None)
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """Numbers of those that nobody has looked at yet."""
+        return tuple(number for number, entry in self._entries.items() if not entry.begun)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _begin(self, entry: _Entry) -> None:
+        entry.begun = True
+        # Daemon: a slow download must not keep a closed app alive.
+        threading.Thread(target=self._open, args=(entry,), name="llava-picture", daemon=True).start()
 
     def _open(self, entry: _Entry) -> None:
         with self._slots:
@@ -135,5 +154,6 @@ class _Entry:
     def __init__(self, number: int, source: Source) -> None:
         self.number = number
         self.source = source
+        self.begun = False
         self.result: Attachment | FailedAttachment | None = None
         self.attachment: Attachment | None = None

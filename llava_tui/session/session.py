@@ -170,9 +170,12 @@ class ChatSession:
         self._model.load(loader)
         self._recount()
 
-    def attach(self, source: Source) -> int:
-        """Put a picture into the tray; the number of its chip. `Attached` or `AttachFailed` follows."""
-        return self._tray.add(source)
+    def attach(self, source: Source, *, at_once: bool = True) -> int:
+        """Put a picture into the tray; the number of its chip. `Attached` or `AttachFailed` follows.
+
+        Not `at_once`: it is opened when the message is sent.
+        """
+        return self._tray.add(source, at_once=at_once)
 
     def detach(self, number: int) -> None:
         """Take a picture out of the tray."""
@@ -184,6 +187,7 @@ class ChatSession:
         It is saved at once and answered as soon as the model is ready and the answer before it has ended. While a
         picture is still being opened, it waits for that; should that fail, `Unsent` gives the text back.
         """
+        self._tray.open_all()
         if self._tray.opening:
             self._held = text if self._held is None else f"{self._held}\n{text}"
         else:

@@ -5,14 +5,12 @@ In: the tray as it is, as often as one likes. Out: `ChipRemoved`, `PicturesOpene
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from textual.app import ComposeResult
 from textual.containers import Horizontal, HorizontalScroll, Vertical
 from textual.events import Click
 
 from llava_engine.terminal_safe import SafeText, one_line, strip_control
-from llava_tui.session.attachments import Attachment
+from llava_tui.session.attachments import Attachment, AttachmentTray
 from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.messages import ChipRemoved, PicturesOpened
@@ -20,6 +18,7 @@ from llava_tui.widgets.preview import PictureCells
 from llava_tui.widgets.words import Words
 
 BOX = (10, 3)
+KEPT = SafeText("fetched when sent")
 
 
 class Remove(Words):
@@ -27,12 +26,20 @@ class Remove(Words):
 
 
 class Chip(Horizontal):
-    """One picture of the tray; until it is open, only its number."""
+    """One picture of the tray; until it is open, only its number and what it waits for."""
 
-    def __init__(self, number: int, attachment: Attachment | None, tokens: int | None, graphics: Graphics | None):
+    def __init__(
+        self,
+        number: int,
+        attachment: Attachment | None,
+        tokens: int | None,
+        graphics: Graphics | None,
+        waits: SafeText = SafeText("opening …"),
+    ) -> None:
         super().__init__()
         self.number = number
-        self.facts = (number, attachment is not None, tokens)
+        self.facts = (number, attachment is not None, tokens, waits)
+        self._waits = waits
         self._graphics = graphics
         self._shown: Shown | None = None
         if attachment is not None:
@@ -46,7 +53,7 @@ class Chip(Horizontal):
             yield PictureCells(shown, BOX, self._graphics)
         with Vertical(classes="about"):
             yield Words(strip_control(f"picture {self.number}"), classes="number")
-            yield Words(shown.name if shown else SafeText("opening …"), classes="name")
+            yield Words(shown.name if shown else self._waits, classes="name")
             yield Words(shown.measures if shown else None, classes="measures")
         yield Remove(SafeText("×"))
 
@@ -71,20 +78,19 @@ class Chips(HorizontalScroll, can_focus=False):
 
     async def show(
         self,
-        opening: Sequence[int],
-        ready: Sequence[Attachment],
+        tray: AttachmentTray,
         tokens: int | None,
         graphics: Graphics | None,
     ) -> None:
         """The tray is this now, and a picture costs `tokens` (None: not known yet). Cheap when nothing changed."""
-        tray: dict[int, Attachment | None] = dict.fromkeys(opening)
-        tray.update((attachment.number, attachment) for attachment in ready)
-        wanted = [(number, tray[number] is not None, tokens) for number in sorted(tray)]
-        present = [chip.facts for chip in self.query(Chip)]
-        if wanted == present:
+        chips = [Chip(number, None, tokens, graphics) for number in tray.opening]
+        chips += [Chip(number, None, tokens, graphics, KEPT) for number in tray.kept]
+        chips += [Chip(attachment.number, attachment, tokens, graphics) for attachment in tray.ready]
+        chips.sort(key=lambda chip: chip.number)
+        if [chip.facts for chip in chips] == [chip.facts for chip in self.query(Chip)]:
             return
         async with self.batch():
             await self.query(Chip).remove()
-            await self.mount_all([Chip(number, tray[number], tokens, graphics) for number in sorted(tray)])
-            self.display = bool(tray)
+            await self.mount_all(chips)
+            self.display = bool(chips)
         self.scroll_end(animate=False)

@@ -47,6 +47,10 @@ class PromptText(TextArea):
         self.text = text
         self.move_cursor(self.document.end)
 
+    def give_back(self, text: str) -> None:
+        """A text that was not sent after all; what was written meanwhile stays below it."""
+        self.write("\n".join(part for part in (text, self.text) if part))
+
     def action_send(self) -> None:
         text = self.text
         if (matches := completions(text)) and text != f"/{matches[0].slash}":
