@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llava_engine.errors import ModelError
+from llava_engine.files.foreign import foreign_weights
 from llava_engine.files.safety import check_own_file
 
 MAX_BYTES = 32 * 2**20
@@ -38,6 +39,8 @@ def read_bytes(file: Path, most: int = MAX_BYTES) -> bytes:
             with file.open("rb") as opened:
                 content = opened.read(most)
     except FileNotFoundError:
+        if file.name == "config.json" and (foreign := foreign_weights(file.parent)):
+            raise foreign from None
         remedy = "Is this a model folder? It needs a config.json."
         if file.name != "config.json":
             remedy = "Take the model's folder complete."

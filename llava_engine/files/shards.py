@@ -24,28 +24,13 @@ from torch import Tensor
 
 from llava_engine.errors import ModelError
 from llava_engine.files.atomic import storage_errors, write_text
+from llava_engine.files.safetensors import DTYPE_NAMES
 
 SHARD_BYTES = 2_000_000_000
 """A file's size at most, unless one tensor alone is larger. An interrupted run repeats no more than this."""
 
 _WRITE_BYTES = 2**18
 """What one call writes. 16 MiB at once were four times slower on a Linux whose page cache then wants large pages."""
-
-DTYPE_NAMES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
-"""What the format calls a dtype."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from llava_engine.files.ahead import DEPTH
 from llava_engine.files.flat import FlatReader
 from llava_engine.files.json import read_json
 from llava_engine.files.shards import PlannedTensor
-from llava_engine.files.tensor_files import TensorFiles, weight_files
+from llava_engine.files.tensor_files import TensorFiles
+from llava_engine.files.weight_files import weight_files
 
 PIECE_BYTES = 2**22
 """How much is computed at once: a piece should fit the processor's cache."""

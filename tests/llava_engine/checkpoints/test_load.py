@@ -116,6 +116,7 @@ def test_shards_are_read_and_a_missing_one_is_named(folder: Path) -> None:
 
 
 def test_an_index_may_not_lead_out_of_the_folder(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../../secret"}}))
     with pytest.raises(ModelError, match="outside"):
         load(folder)

@@ -54,24 +54,22 @@ def test_a_checkpoint_of_two_gigabytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_bin_is_let_go_of_and_an_old_one_read_once(
-    zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bin_is_mapped_and_let_go_of(zipped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = {f"t{index}": torch.full((3, index + 1), float(index)) for index in range(6)}
     torch.save(content, tmp_path / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
     monkeypatch.setattr(tensor_files, "MAPPED_BYTES", 0)
-    opened: list[Any] = []
-    load = torch.load
+    maps: list[weakref.ref[torch.Tensor]] = []
+    from_file = torch.from_file
 
     def counting(*args: Any, **options: Any) -> Any:
-        opened.append(args)
-        return load(*args, **options)
+        maps.append(weakref.ref(made := from_file(*args, **options)))
+        return made
 
-    monkeypatch.setattr(torch, "load", counting)
+    monkeypatch.setattr(torch, "from_file", counting)
     tensors = tensor_files.TensorFiles(tmp_path)
     for name, expected in content.items():
         assert torch.equal(tensors.read(name), expected)
-    assert len(opened) == (len(content) if zipped else 1)
+    assert len(maps) == len(content) and not any(one() is not None for one in maps)
 
 
 def test_progress_counts_the_bytes_of_the_files(tmp_path: Path) -> None:

@@ -78,6 +78,21 @@ def test_a_run_may_be_changed_and_the_file_is_not(tmp_path: Path) -> None:
     assert (tmp_path / "pytorch_model.bin").read_bytes() == before
 
 
+@pytest.mark.parametrize("way", ["replaced", "rewritten"])
+def test_a_file_that_is_another_one_by_now_is_not_read_at_the_old_places(tmp_path: Path, way: str) -> None:
+    save_file({"x": torch.ones(100), "y": torch.zeros(100)}, tmp_path / "model.safetensors")
+    files = TensorFiles(tmp_path)
+    save_file({"longer name": torch.ones(100), "y": torch.zeros(100)}, tmp_path / "other")
+    if way == "replaced":
+        (tmp_path / "other").replace(tmp_path / "model.safetensors")
+    else:
+        (tmp_path / "model.safetensors").write_bytes((tmp_path / "other").read_bytes())
+    reader = FlatReader(files)
+    with pytest.raises(ModelError, match="has changed"):
+        reader.read("x", 0, 100)
+    reader.close()
+
+
 def test_a_file_that_shrank_is_an_error_of_ours(tmp_path: Path) -> None:
     save_file({"x": torch.ones(100)}, tmp_path / "model.safetensors")
     reader = FlatReader(TensorFiles(tmp_path))
