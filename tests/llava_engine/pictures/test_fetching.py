@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from llava_engine.errors import PictureError
-from llava_engine.network.addresses import shown
 from llava_engine.pictures import opening
 from llava_engine.pictures.fetching import MAX_REDIRECTS, fetch
 from llava_engine.pictures.opening import open_picture
@@ -221,9 +220,3 @@ def test_a_slow_server_does_not_keep_anybody_waiting(server: Server, part: str) 
     else:
         server.answers["/x.png"] = drip
     assert "took too long" in refused(server.url("/x.png"), timeout_s=0.5).cause
-
-
-def test_what_is_shown_of_an_address_tells_no_secret() -> None:
-    assert shown("https://me:secret@a.example/x.png?key=secret#x") == "https://a.example/x.png"
-    assert len(shown("https://a.example/" + "x" * 500)) == 100
-    assert "\x1b" not in shown("https://a.example/\x1b[31m")
