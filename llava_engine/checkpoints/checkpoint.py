@@ -66,7 +66,7 @@ class Checkpoint:
     """An opened checkpoint; no weights are in memory yet.
 
     Attributes:
-        folder: what the user named.
+        folder: what the user named, or the snapshot in it.
         config: the model's shape; sizes that the config gets wrong are the tensors'.
         tensors: everything that `LlavaModel` needs, by canonical names (tensor_names.py).
         tokenizer: with all added tokens.

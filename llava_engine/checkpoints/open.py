@@ -88,12 +88,13 @@ def _read(parts: Parts, asked_template: str | None) -> Checkpoint:
     generation = layout.generation(config, tokenizer, parts.form)
     if asked_template is not None:
         template, why = asked_template, f"you asked for it (its content speaks for {template})"
+    notes = (*parts.notes, *parts.weight_notes, *reading.notes, *notes)
     return Checkpoint(
         parts.folder,
         replace(config, template=templates.get(template).name),
         tensors,
         tokenizer,
         reading.preprocessing,
-        Found(generation, name, parts.form, reading.tower, parts.base, why, (*parts.notes, *reading.notes, *notes)),
+        Found(generation, name, parts.form, reading.tower, parts.base, why, notes),
         raw,
     )

@@ -15,6 +15,7 @@ from typing import Any
 from llava_engine.checkpoints.adapters import adapters
 from llava_engine.checkpoints.adapters.adapted import Adapted
 from llava_engine.checkpoints.checkpoint import RawFiles
+from llava_engine.checkpoints.foreign import plain_tensors, refuse_foreign_folder
 from llava_engine.checkpoints.picture_files import PictureFile, find_picture_file
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
@@ -25,6 +26,7 @@ from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.files.safety import check_own_file
 from llava_engine.files.tensor_files import TensorFiles, TensorSource
+from llava_engine.hub.cache import snapshot_or_folder
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -40,7 +42,7 @@ class Parts:
     """Where the parts of a checkpoint are; each is looked at when it is first asked for.
 
     Attributes:
-        folder: what the user named: a folder, or a projector's file.
+        folder: what the user named: a folder (of a repository in a cache: its snapshot), or a projector's file.
         form: whether it is whole.
         raw: the parsed config.json: its own, or what stands for it over a base.
         home: the folder of that config.json, and of what goes with it.
@@ -62,7 +64,12 @@ class Parts:
     @cached_property
     def tensors(self) -> TensorSource:
         """All tensors by canonical names, an adapter's folded in. Raises `ModelError`."""
-        return View(self.folder, canonical_names(self._adapted or TensorFiles(self.folder)))
+        return View(self.folder, canonical_names(self._adapted or self._plain[0]))
+
+    @property
+    def weight_notes(self) -> tuple[str, ...]:
+        """What is odd about the weights but works: one sentence each. Raises `ModelError`."""
+        return self._plain[1] if self._adapted is None else ()
 
     @property
     def own_head(self) -> bool:
@@ -123,6 +130,10 @@ class Parts:
             return None
         return adapters.onto_base(self.folder, self.raw, self.base, self._outside_tower, force=self.force)
 
+    @cached_property
+    def _plain(self) -> tuple[TensorFiles, tuple[str, ...]]:
+        return plain_tensors(self.folder, self.raw)
+
     def _outside_tower(self) -> TensorSource | None:
         return open_tower(self.tower).tensors if self.tower is not None else None
 
@@ -133,10 +144,12 @@ def find_parts(folder: Path, *, base: Path | None, towers: Mapping[str, Path], f
     Raises:
         ModelError: there is none, its config.json is broken, or its base is not on this machine.
     """
+    folder, base = snapshot_or_folder(folder), snapshot_or_folder(base) if base is not None else None
     if not folder.exists():
         raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
     form = adapters.form(folder)
     if form == "whole":
+        refuse_foreign_folder(folder)
         return Parts(folder, form, read_json(folder / "config.json"), folder, None, towers, force)
     raw, home = adapters.own_config(folder), folder
     named = adapters.named_base(folder, raw)

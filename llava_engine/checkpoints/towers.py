@@ -16,7 +16,7 @@ from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import StoredTensor, TensorFiles, TensorSource
-from llava_engine.hub.cache import find_in_cache
+from llava_engine.hub.cache import find_in_cache, snapshot_or_folder
 from llava_engine.model.config import VisionConfig
 
 _KINDS = ("clip_vision_model", "clip")
@@ -51,7 +51,7 @@ def find_tower(named: str, checkpoint: Path, towers: Mapping[str, Path]) -> Path
     """
     for given in (towers.get(named), towers.get("")):
         if given is not None:
-            return given
+            return snapshot_or_folder(given)
     for folder in _places(named, checkpoint) if named else ():
         if (folder / "config.json").is_file():
             return folder

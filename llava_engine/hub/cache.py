@@ -131,7 +131,7 @@ def snapshot_or_folder(folder: Path) -> Path:
 
     That is main's, or without one the newest that is whole. Repositories are told by what is in them.
     """
-    if (folder / "config.json").exists():
+    if not folder.is_dir() or (folder / "config.json").exists():
         return folder
     commit = _read_ref(folder / "refs" / "main")
     if commit is not None and (folder / "snapshots" / commit).is_dir():

@@ -14,6 +14,7 @@ from llava_engine.checkpoints.adapters.adapted import Adapted
 from llava_engine.checkpoints.adapters.base_check import check_adapted_base
 from llava_engine.checkpoints.adapters.config import FILE, read_adapter_config
 from llava_engine.checkpoints.adapters.projector_file import config_of_file, shapes_in
+from llava_engine.checkpoints.foreign import plain_tensors, refuse_foreign_folder
 from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
@@ -88,6 +89,7 @@ def find_base(folder: Path, named: str, given: Path | None) -> Path:
     if given is None and (cached := find_in_cache(named)) is not None:
         return cached
     if given is not None:
+        refuse_foreign_folder(given)
         raise ModelError(f"The base {given} is no model folder: it has no config.json.", "Give another: --base FOLDER.")
     what = "a projector" if form(folder) == "projector" else "an adapter"
     raise ModelError(
@@ -123,9 +125,11 @@ def onto_base(
     """
     settings = read_adapter_config(path) if form(path) == "adapter" else None
     plain = [TensorFiles(path, [file]) for file in _plain_files(path)]
+    base_config = read_json(base / "config.json")
     matrices = _matrices(path) if settings is not None else None
-    stored = _under(base, [*plain, *([matrices] if matrices else [])], tower)
-    adapted = Adapted(path, base, stored, tied=_is_tied(base))
+    whole = View(base, canonical_names(plain_tensors(base, base_config)[0]))
+    stored = _with_tower(whole, [*plain, *([matrices] if matrices else [])], tower)
+    adapted = Adapted(path, base, stored, tied=_is_tied(base_config))
     for files in plain:
         adapted.replace(files)
     if settings is not None and matrices is not None:
@@ -146,20 +150,22 @@ def _matrices(path: Path) -> TensorFiles:
     return TensorFiles(path, [file])
 
 
-def _under(base: Path, brought: list[TensorFiles], tower: Callable[[], TensorSource | None]) -> TensorSource:
+def _with_tower(
+    base: TensorSource, brought: list[TensorFiles], tower: Callable[[], TensorSource | None]
+) -> TensorSource:
     """What an adapter goes onto: the base's tensors, and those of an outside tower where it changes a part of it."""
-    chosen = canonical_names(TensorFiles(base))
     touching = [name for files in brought for name in files.tensors if "vision_tower." in name]
     comes_along = any(name.endswith("embeddings.patch_embedding.weight") for name in touching)
-    if touching and not comes_along and not any(name.startswith("vision_tower.") for name in chosen):
-        outside = tower()
-        chosen |= {name: (outside, name) for name in outside.tensors} if outside is not None else {}
-    return View(base, chosen)
+    if not touching or comes_along or any(name.startswith("vision_tower.") for name in base.tensors):
+        return base
+    outside = tower()
+    if outside is None:
+        return base
+    return View(base.folder, {name: (source, name) for source in (base, outside) for name in source.tensors})
 
 
-def _is_tied(base: Path) -> bool:
+def _is_tied(raw: Mapping[str, Any]) -> bool:
     """Whether a base's head is its embeddings; an MPT's always is, and an adapter's head has no place there."""
-    raw = read_json(base / "config.json")
     text = raw.get("text_config")
     inside = text.get("tie_word_embeddings", False) if isinstance(text, Mapping) else False
     return bool(raw.get("tie_word_embeddings", inside))

@@ -32,6 +32,7 @@ from llava_engine.files.json import read_json
 from llava_engine.files.safety import copy_own_file, own_files
 from llava_engine.files.shards import SHARD_BYTES, PlannedTensor, Shard, ShardWriter, divide
 from llava_engine.files.tensor_files import TensorFiles
+from llava_engine.hub.cache import snapshot_or_folder
 
 Progress = Callable[[LoadProgress], None]
 
@@ -97,6 +98,7 @@ def apply(
         ModelError: the base is not the delta's, or a folder can not be read; nothing is written.
         StorageError: the place is taken, the disk too small or read-only.
     """
+    base, delta = snapshot_or_folder(base), snapshot_or_folder(delta)
     _check_apart(target, base, delta)
     sums = Sums.open(base, delta, force=force)
     shards = divide(sums.plan(), shard_bytes)
@@ -135,6 +137,7 @@ def make(
     Raises:
         ModelError, StorageError: as `apply`.
     """
+    base, target = snapshot_or_folder(base), snapshot_or_folder(target)
     _check_apart(delta, base, target)
     described = _described(base)
     read_json(target / "config.json")  # it goes along: a broken one is said now, not when all is written
@@ -175,7 +178,7 @@ def verify(
     Raises:
         ModelError: as `apply`.
     """
-    sums = Sums.open(base, delta, force=force)
+    sums = Sums.open(snapshot_or_folder(base), snapshot_or_folder(delta), force=force)
     made = TensorFiles(target, weights(target)) if target else None
     shards = divide(sums.plan())
     progress = _Meter("verifying", shards, {pair.name for pair in sums.pairs}, on_progress)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from llava_engine.checkpoints.agreement import check_projector
+from llava_engine.checkpoints.foreign import refuse_foreign_config
 from llava_engine.checkpoints.layouts.layout import Reading
 from llava_engine.checkpoints.layouts.original.config import PLACEHOLDER, aspect_ratio, from_original
 from llava_engine.checkpoints.parts import Parts
@@ -27,7 +28,8 @@ _IN_CONFIG = ("do_pad", "image_grid_pinpoints")
 
 
 def check(parts: Parts) -> None:
-    """Its keys told it already."""
+    """Its keys told that it is a LLaVA; refuse one that sees in another way."""
+    refuse_foreign_config(parts.folder, parts.raw)
 
 
 def read(parts: Parts) -> Reading:
