@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.errors import ModelError
+from llava_engine.files.foreign import refuse_foreign_file
 from llava_engine.files.json import read_bytes, read_json
 from llava_engine.hub.cache import find_in_cache, id_of_snapshot, is_id, snapshot_or_folder
 
@@ -42,6 +44,9 @@ def find(model: str | os.PathLike[str] | None, *, env: Mapping[str, str] = os.en
     if is_folder or (exists and folder.suffix in PROJECTOR_FORMS):
         return snapshot_or_folder(folder).resolve()
     if exists:
+        with suppress(OSError):  # one that can not be read is a file all the same
+            if folder.is_file():  # a pipe would keep us waiting
+                refuse_foreign_file(folder)
         raise ModelError(f"{folder} is a file, not a model folder.", "Give the folder that holds it.")
     if not is_id(str(model)):
         raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")

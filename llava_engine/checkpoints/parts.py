@@ -15,8 +15,8 @@ from typing import Any
 from llava_engine.checkpoints.adapters import adapters
 from llava_engine.checkpoints.adapters.adapted import Adapted
 from llava_engine.checkpoints.checkpoint import RawFiles
-from llava_engine.checkpoints.foreign import plain_tensors, refuse_foreign_folder
 from llava_engine.checkpoints.picture_files import PictureFile, find_picture_file
+from llava_engine.checkpoints.plain_weights import plain_tensors
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
 from llava_engine.checkpoints.tensor_names import embeddings_in
@@ -149,7 +149,6 @@ def find_parts(folder: Path, *, base: Path | None, towers: Mapping[str, Path], f
         raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
     form = adapters.form(folder)
     if form == "whole":
-        refuse_foreign_folder(folder)
         return Parts(folder, form, read_json(folder / "config.json"), folder, None, towers, force)
     raw, home = adapters.own_config(folder), folder
     named = adapters.named_base(folder, raw)

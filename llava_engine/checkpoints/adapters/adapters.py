@@ -14,11 +14,12 @@ from llava_engine.checkpoints.adapters.adapted import Adapted
 from llava_engine.checkpoints.adapters.base_check import check_adapted_base
 from llava_engine.checkpoints.adapters.config import FILE, read_adapter_config
 from llava_engine.checkpoints.adapters.projector_file import config_of_file, shapes_in
-from llava_engine.checkpoints.foreign import plain_tensors, refuse_foreign_folder
 from llava_engine.checkpoints.layouts.original.config import is_original
+from llava_engine.checkpoints.plain_weights import plain_tensors
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
 from llava_engine.errors import ModelError
+from llava_engine.files.foreign import foreign_weights
 from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import TensorFiles, TensorSource
 from llava_engine.hub.cache import find_in_cache, id_of_snapshot
@@ -89,8 +90,10 @@ def find_base(folder: Path, named: str, given: Path | None) -> Path:
     if given is None and (cached := find_in_cache(named)) is not None:
         return cached
     if given is not None:
-        refuse_foreign_folder(given)
-        raise ModelError(f"The base {given} is no model folder: it has no config.json.", "Give another: --base FOLDER.")
+        none = ModelError(
+            f"The base {given} is no model folder: it has no config.json.", "Give another: --base FOLDER."
+        )
+        raise foreign_weights(given) or none
     what = "a projector" if form(folder) == "projector" else "an adapter"
     raise ModelError(
         f"{folder} is {what} over {named or 'a base model'}, which is not on this machine.",

@@ -19,7 +19,7 @@ from torch import Tensor
 from llava_engine.checkpoints.delta.base import check_base
 from llava_engine.checkpoints.delta.pairs import Pair, pairs
 from llava_engine.checkpoints.delta.record import Corrections, Record, read_record
-from llava_engine.checkpoints.foreign import refuse_foreign_folder, refuse_quantized
+from llava_engine.checkpoints.plain_weights import refuse_quantized
 from llava_engine.errors import ModelError
 from llava_engine.files.ahead import DEPTH
 from llava_engine.files.flat import FlatReader
@@ -165,5 +165,4 @@ def weights(folder: Path) -> list[Path]:
     """The weight files of a folder; raises `ModelError` when there are none."""
     if not folder.is_dir():
         raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
-    refuse_foreign_folder(folder)
     return weight_files(folder)

@@ -145,6 +145,16 @@ def test_other_programs_own_folders(room: Path, file: str, words: str) -> None:
         assert words in error.cause and file in error.cause
 
 
+def test_a_file_of_another_program_by_itself(tmp_path: Path) -> None:
+    file = tmp_path / "some-model"  # told by its bytes
+    file.write_bytes(b"GGUF\3\0\0\0" + bytes(64))
+    with pytest.raises(ModelError, match="GGUF"):
+        catalog.find(file)
+    file.write_bytes(b"words")
+    with pytest.raises(ModelError, match="is a file"):
+        catalog.find(file)
+
+
 def test_a_lora_that_lies_beside_the_weights_is_not_passed_over(hf: Path) -> None:
     tensors = load_file(hf / "model.safetensors")
     name = next(name for name in tensors if name.endswith("q_proj.weight")).removesuffix(".weight")

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from llava_engine.checkpoints.agreement import check_projector
-from llava_engine.checkpoints.foreign import refuse_foreign_config
 from llava_engine.checkpoints.layouts.layout import Reading
 from llava_engine.checkpoints.layouts.original.config import PLACEHOLDER, aspect_ratio, from_original
 from llava_engine.checkpoints.parts import Parts
@@ -19,6 +18,7 @@ from llava_engine.checkpoints.renamed_tensors import View
 from llava_engine.checkpoints.sniff import Form, pads_as_v1
 from llava_engine.checkpoints.towers import Tower, inner_tower, missing_tower, open_tower, settings
 from llava_engine.conversation.tokenizer import Tokenizer
+from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorSource
 from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.pictures.processing import Preprocessing
@@ -29,7 +29,11 @@ _IN_CONFIG = ("do_pad", "image_grid_pinpoints")
 
 def check(parts: Parts) -> None:
     """Its keys told that it is a LLaVA; refuse one that sees in another way."""
-    refuse_foreign_config(parts.folder, parts.raw)
+    if parts.raw.get("s2", parts.raw.get("s2_scales")):
+        raise ModelError(
+            f"{parts.folder}: S2 (s2_scales) is not supported: it sees a picture in several scales side by side.",
+            "Take a LLaVA without S2: llava models list.",
+        )
 
 
 def read(parts: Parts) -> Reading:

@@ -1,7 +1,6 @@
-"""Folders that hold a model in a form that we do not read, named for what they are, with what to take in its place.
+"""The tensors of a whole model, if its weights are plain: neither quantized nor with a LoRA lying beside them.
 
-Told by config keys, tensor names and the names of files that other programs give to their own forms. Without this they
-would seem to be damaged copies.
+Told by config keys and tensor names, so that what another program packed does not seem to be a damaged copy.
 """
 
 from __future__ import annotations
@@ -13,12 +12,6 @@ from typing import Any
 from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorFiles, TensorSource
 
-_HUGGING_FACE = "Convert it to Hugging Face's layout first (transformers has a script), or take it from the hub so."
-_FILES = {
-    "consolidated*.pth": ("Meta's own layout", _HUGGING_FACE),
-    "consolidated*.safetensors": ("Mistral's own layout", _HUGGING_FACE),
-    "*.gguf": ("GGUF, which is not read", "Take the model's safetensors; --quantize int8 or int4 makes it small."),
-}
 # How the names of tensors end that stand for a quantized weight, and who writes them so.
 _QUANTIZED = {
     ".qweight": "GPTQ or AWQ",
@@ -28,24 +21,6 @@ _QUANTIZED = {
     ".weight_scale": "compressed-tensors or fp8",
     ".weight_scale_inv": "fp8",
 }
-
-
-def refuse_foreign_folder(folder: Path) -> None:
-    """Refuse a folder without a config.json that other programs' weights are in. Raises `ModelError`."""
-    if not folder.is_dir() or (folder / "config.json").exists():
-        return
-    for pattern, (what, remedy) in _FILES.items():
-        if found := sorted(folder.glob(pattern)):
-            raise ModelError(f"{folder} holds {what} ({found[0].name}).", remedy)
-
-
-def refuse_foreign_config(folder: Path, raw: Mapping[str, Any]) -> None:
-    """Refuse a LLaVA that looks at pictures in a way that we do not compute. Raises `ModelError`."""
-    if raw.get("s2", raw.get("s2_scales")):
-        raise ModelError(
-            f"{folder}: S2 (s2_scales) is not supported: it sees a picture in several scales side by side.",
-            "Take a LLaVA without S2: llava models list.",
-        )
 
 
 def plain_tensors(folder: Path, raw: Mapping[str, Any]) -> tuple[TensorFiles, tuple[str, ...]]:
