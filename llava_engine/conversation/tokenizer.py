@@ -9,22 +9,17 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
-from llava_engine.conversation.sentencepiece import tokenizer_spec
+from llava_engine.conversation.sentencepiece import Pieces, cutter
 from llava_engine.conversation.spans import PictureSpan, Span
-from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes, with_added
-from llava_engine.errors import ModelError
-from llava_engine.files.json import read_bytes, read_json
-
-# Of a tokenizer.model; the largest that is published has 4 MB.
-MAX_MODEL_BYTES = 16 * 2**20
+from llava_engine.conversation.tokenizer_files import read_files, told_of
+from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes
 
 
 @dataclass(frozen=True)
@@ -63,31 +58,55 @@ class Tokenizer:
         vocabulary: one more than the largest id, added ones included.
     """
 
-    def __init__(self, spec: dict[str, Any], config: dict[str, Any]) -> None:
-        """Take the parsed tokenizer.json and tokenizer_config.json; `from_folder` is the usual way."""
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        config: dict[str, Any],
+        *,
+        pieces: Pieces | None = None,
+        inside: Collection[str] = (),
+        end_ids: Collection[int] = (),
+    ) -> None:
+        """Take the parsed tokenizer.json and tokenizer_config.json; `from_folder` is the usual way.
+
+        Args:
+            spec, config: the files' content.
+            pieces: tokenizer.model's, where that is what `spec` was made from: SentencePiece itself cuts then.
+            inside: special tokens that stand inside of a text, which goes on behind them as if they were letters.
+            end_ids: ids that end an answer beside the end token.
+        """
         self.special_ids: dict[str, int] = {
             token["content"]: token["id"] for token in spec.get("added_tokens") or () if token.get("special")
         }
         self._strips_before = _flagged(spec, "lstrip")
         self._strips_after = _flagged(spec, "rstrip")
-        # Prefixes, marks and the begin token are put in by hand, so the library sees only plain text.
-        self._plain = tokenizers.Tokenizer.from_str(json.dumps(plain_spec(spec, set(self.special_ids))))
-        self._plain.encode_special_tokens = True
         self._marks = re.compile("|".join(re.escape(text) for text in sorted(self.special_ids, key=len, reverse=True)))
         self._prefix, self._prefix_after_marks = prefix_rule(spec, config)
         self.strips_space = decoder_strips(spec.get("decoder"))
-        ids = self._plain.get_vocab(with_added_tokens=True)
-        self.vocabulary = max([*ids.values(), *self.special_ids.values()], default=-1) + 1
-        self._bytes = token_bytes(spec, ids)
+        self._ids: dict[str, int] = spec["model"]["vocab"] | {
+            token["content"]: token["id"] for token in spec.get("added_tokens") or ()
+        }
+        self._cut: Callable[[str], list[int]]
+        # Prefixes, marks and the begin token are put in by hand, so what cuts sees only plain text.
+        begins = False
+        bos = self._named(config, "bos_token")
+        if pieces is not None:
+            self._cut = cutter(pieces, hidden=self.special_ids)
+        else:
+            plain = tokenizers.Tokenizer.from_str(json.dumps(plain_spec(spec, set(self.special_ids))))
+            plain.encode_special_tokens = True
+            self._cut = lambda text: plain.encode(text, add_special_tokens=False).ids
+            begins = plain.encode("").ids[:1] == [bos]
+        self.vocabulary = max(self._ids.values(), default=-1) + 1
+        self._bytes = token_bytes(spec, self._ids)
         self._special = frozenset(self.special_ids.values())
+        self._inside = frozenset(self.special_ids[text] for text in inside)
 
         self.eos_id = self._named(config, "eos_token")
+        self._ends = frozenset(end_ids) | (frozenset() if self.eos_id is None else {self.eos_id})
         pad = self._named(config, "pad_token")
         self.pad_id = self.eos_id if pad is None else pad
-        first = self._plain.encode("").ids
-        bos = self._named(config, "bos_token")
-        adds = config.get("add_bos_token", bool(first) and first[0] == bos)
-        self.bos_id = bos if adds else None
+        self.bos_id = bos if config.get("add_bos_token", begins) else None
 
     @classmethod
     def from_folder(cls, folder: str | Path, added: Sequence[str] = ()) -> Tokenizer:
@@ -100,9 +119,9 @@ class Tokenizer:
         Raises:
             ModelError: both are missing, or what is there is broken or of a kind that we do not read.
         """
-        source, spec, config = read_files(Path(folder), added)
-        with _told_of(source):
-            return cls(spec, config)
+        files = read_files(Path(folder), added)
+        with told_of(files.source):
+            return cls(files.spec, files.config, pieces=files.pieces, inside=files.inside, end_ids=files.end_ids)
 
     def encode(self, text: str, *, first: bool) -> list[int]:
         """Plain text -> ids, no begin token. Special tokens' texts are ordinary letters here.
@@ -116,8 +135,7 @@ class Tokenizer:
         if first and self._prefix:
             text = " " + text
         whole = text.encode("utf-8", "replace").decode()  # half a character, from a file name or a paste, becomes "?"
-        ids: list[int] = self._plain.encode(whole, add_special_tokens=False).ids
-        return ids
+        return self._cut(whole)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Ids -> text without special tokens; the same text that a `Detokenizer` gives piece by piece."""
@@ -125,13 +143,8 @@ class Tokenizer:
         return "".join([*map(whole.push, ids), whole.flush()])
 
     def stop_ids(self, stops: Sequence[str]) -> frozenset[int]:
-        """The ids that end an answer: the end token, and each stop string that is one special token."""
-        ends = {self.special_ids[stop] for stop in stops if stop in self.special_ids}
-        return frozenset(ends if self.eos_id is None else ends | {self.eos_id})
-
-    def is_special(self, token_id: int) -> bool:
-        """Whether an id is a special token, which has no text."""
-        return token_id in self._special
+        """The ids that end an answer: the end tokens, and each stop string that is one special token."""
+        return self._ends | {self.special_ids[stop] for stop in stops if stop in self.special_ids}
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for; none for special tokens and for ids beyond the vocabulary."""
@@ -148,10 +161,17 @@ class Tokenizer:
         if start < len(text):
             yield text[start:]
 
-    @property
-    def prefix_after_marks(self) -> bool:
+    def first_space(self) -> list[int]:
+        """The space before a first word that is none: a mark that is cut out of the text."""
+        return self._cut(" ") if self._prefix else []
+
+    def cut_inside(self, token_id: int) -> bool:
+        """Whether a special token is cut out of the middle of a text, which begins before it and goes on behind it."""
+        return token_id in self._inside
+
+    def prefix_after(self, token_id: int) -> bool:
         """Whether text after a special token gets the first word's space again (SentencePiece's `legacy`)."""
-        return self._prefix_after_marks
+        return self._prefix_after_marks and token_id not in self._inside
 
     def strips_before(self, token_id: int) -> bool:
         """Whether the white space before a special token belongs to it."""
@@ -164,53 +184,13 @@ class Tokenizer:
     def _named(self, config: dict[str, Any], key: str) -> int | None:
         named = config.get(key)
         text = named.get("content") if isinstance(named, dict) else named
-        return None if text is None else self.special_ids.get(text, self._plain.token_to_id(text))
-
-
-def read_files(folder: Path, added: Sequence[str] = ()) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """A folder's tokenizer as data: the file that it is in, tokenizer.json's content (made from tokenizer.model where
-    that is all there is), and its settings. See `Tokenizer.from_folder`.
-    """
-    names = _json_if_there(folder / "special_tokens_map.json") or {}
-    settings = _json_if_there(folder / "tokenizer_config.json") or {}
-    config = names | {key: value for key, value in settings.items() if value is not None}  # June wrote pad_token: null
-    spec = _json_if_there(folder / "tokenizer.json")
-    source = folder / ("tokenizer.model" if spec is None else "tokenizer.json")
-    if not source.exists():
-        raise ModelError(
-            f"The model folder {folder} has no tokenizer.json and no tokenizer.model.",
-            "Take the folder of a model complete.",
-        )
-    with _told_of(source):
-        if spec is None:
-            own = _json_if_there(folder / "added_tokens.json") or {}
-            config = {"add_bos_token": True, "bos_token": "<s>", "eos_token": "</s>"} | config
-            # A folder that does not say is from before the question arose: June 2023, and so legacy. The trainer's
-            # tokenizer of that time also took away the white space around added tokens; the models never saw any.
-            june = "legacy" not in config and "added_tokens_decoder" not in config
-            spec = tokenizer_spec(
-                read_bytes(source, MAX_MODEL_BYTES), own, legacy=bool(config.get("legacy", True)), added_strip=june
-            )
-            return source, with_added(spec, added, strip=june), config
-        return source, with_added(spec, added), config
+        return None if text is None else self._ids.get(text)
 
 
 def _flagged(spec: dict[str, Any], flag: str) -> frozenset[int]:
     return frozenset(
         token["id"] for token in spec.get("added_tokens") or () if token.get("special") and token.get(flag)
     )
-
-
-@contextmanager
-def _told_of(source: Path) -> Iterator[None]:
-    """What goes wrong with a tokenizer's file as an error for its user."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except Exception as error:  # a stranger's file can be wrong in every way; the library raises bare Exceptions too
-        why = error if str(error) else type(error).__name__
-        raise ModelError(f"{source} is not a tokenizer that we can read: {why}.", "Download it again.") from error
 
 
 def assemble(
@@ -229,56 +209,76 @@ def assemble(
         picture_lengths: what each picture costs, in tokens.
         image_token_id: the placeholder that fills a slot.
     """
-    ids: list[int] = []
-    supervised: list[bool] = []
-    slots: list[Slot] = []
-    pending: list[str] = []
-    pending_supervised = False
-    first = True
-    stripped = False  # the white space that comes next belongs to the token before it
-
-    def put(new: Sequence[int], learned: bool) -> None:
-        ids.extend(new)
-        supervised.extend([learned] * len(new))
-
-    def settle(before: int | None = None) -> None:
-        nonlocal first, stripped
-        text = "".join(pending)
-        pending.clear()
-        if stripped:
-            text = text.lstrip()
-        if before is not None and tokenizer.strips_before(before):
-            text = text.rstrip()
-        if text:
-            put(tokenizer.encode(text, first=first), pending_supervised)
-            first = stripped = False
-
-    def settle_and_put(token: int, count: int, learned: bool) -> None:
-        nonlocal stripped
-        settle(before=token)
-        put([token] * count, learned)
-        stripped = tokenizer.strips_after(token)
-
-    if tokenizer.bos_id is not None:
-        put([tokenizer.bos_id], False)
+    prompt = _PromptBuilder(tokenizer)
     for part in parts:
         if isinstance(part, PictureSpan):
-            length = picture_lengths[part.index]
-            settle_and_put(image_token_id, length, False)
-            slots.append(Slot(len(ids) - length, length, part.index))
-            first = True  # as the original: each text between pictures is tokenized on its own
+            prompt.put_picture(part.index, picture_lengths[part.index], image_token_id)
             continue
-        if part.supervised != pending_supervised:
-            settle()
-            pending_supervised = part.supervised
         for piece in tokenizer.split_marks(part.text) if part.special else [part.text]:
             if isinstance(piece, str):
-                pending.append(piece)
+                prompt.put_text(piece, part.supervised)
             else:
-                settle_and_put(piece, 1, part.supervised)
-                first = tokenizer.prefix_after_marks
-    settle()
-    return Prompt(tuple(ids), tuple(slots), tuple(supervised))
+                prompt.put_mark(piece, part.supervised)
+    return prompt.finish()
+
+
+class _PromptBuilder:
+    """A prompt as it grows: text waits until it is clear how far it goes, and is then cut in one piece."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._supervised: list[bool] = []
+        self._slots: list[Slot] = []
+        self._waiting = ""
+        self._waiting_supervised = False
+        self._first = True  # the text that comes next gets the first word's space
+        self._stripped = False  # the white space that comes next belongs to the token before it
+        if tokenizer.bos_id is not None:
+            self._put([tokenizer.bos_id], supervised=False)
+
+    def put_text(self, text: str, supervised: bool) -> None:
+        """Text of somebody's, or a template's between its special tokens."""
+        if supervised != self._waiting_supervised:
+            self._cut()
+            self._waiting_supervised = supervised
+        self._waiting += text
+
+    def put_mark(self, token: int, supervised: bool) -> None:
+        """A special token."""
+        if self._first and not self._waiting and self._tokenizer.cut_inside(token):
+            self._put(self._tokenizer.first_space(), supervised)
+        self._cut(before=token)
+        self._put([token], supervised)
+        self._stripped = self._tokenizer.strips_after(token)
+        self._first = self._tokenizer.prefix_after(token)
+
+    def put_picture(self, picture: int, length: int, placeholder: int) -> None:
+        """A picture's slot."""
+        self._cut(before=placeholder)
+        self._slots.append(Slot(len(self._ids), length, picture))
+        self._put([placeholder] * length, supervised=False)
+        self._stripped = self._tokenizer.strips_after(placeholder)
+        self._first = True  # as the original: each text between pictures is tokenized on its own
+
+    def finish(self) -> Prompt:
+        """All of it."""
+        self._cut()
+        return Prompt(tuple(self._ids), tuple(self._slots), tuple(self._supervised))
+
+    def _put(self, ids: Sequence[int], supervised: bool) -> None:
+        self._ids.extend(ids)
+        self._supervised.extend([supervised] * len(ids))
+
+    def _cut(self, before: int | None = None) -> None:
+        text, self._waiting = self._waiting, ""
+        if self._stripped:
+            text = text.lstrip()
+        if before is not None and self._tokenizer.strips_before(before):
+            text = text.rstrip()
+        if text:
+            self._put(self._tokenizer.encode(text, first=self._first), self._waiting_supervised)
+            self._first = self._stripped = False
 
 
 class Detokenizer:
@@ -312,7 +312,3 @@ class Detokenizer:
             return text
         lead, self._lead = self._lead, ""
         return text.removeprefix(lead)
-
-
-def _json_if_there(file: Path) -> dict[str, Any] | None:
-    return read_json(file) if file.exists() or file.is_symlink() else None  # a link to nowhere is half a copy

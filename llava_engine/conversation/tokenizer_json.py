@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from llava_engine.conversation.sentencepiece import special_flags
@@ -16,11 +16,64 @@ from llava_engine.conversation.sentencepiece import special_flags
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
+# How byte-level tokenizers of published models cut text before any merge: Llama 3 and Qwen 2 with these patterns,
+# GPT-2 and GPT-NeoX without. Any other is a stranger's program, and some programs of this kind never end.
+_KNOWN_CUTS = frozenset(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    + digits
+    + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    for digits in ("", "{1,3}")
+)
+_KNOWN_STEPS = frozenset({"Prepend", "Replace", "NFC", "Metaspace", "ByteLevel", "Split", "Digits"})
+_MOST_STEPS = 4  # of one kind; Llama 3 has two
+
+
+def is_usual(spec: Mapping[str, Any]) -> bool:
+    """Whether a tokenizer.json has one of the shapes that LLaVAs have, known to be read in little time and memory.
+
+    A step that makes text longer can double it forty times; a pattern may never end.
+    """
+    for part, key in (("normalizer", "normalizers"), ("pre_tokenizer", "pretokenizers")):
+        steps = list(_flat(spec.get(part), key))
+        if len(steps) > _MOST_STEPS or any(step.get("type") not in _KNOWN_STEPS for step in steps):
+            return False
+        for step in steps:
+            pattern = step.get("pattern") or {}
+            if step["type"] == "Prepend" and len(step.get("prepend", "")) > 1:
+                return False
+            if step["type"] == "Replace" and len(step.get("content", "")) > len(pattern.get("String", "")):
+                return False
+            if "Regex" in pattern and pattern["Regex"] not in _KNOWN_CUTS:
+                return False
+    return True
+
+
+def as_special(spec: dict[str, Any], texts: Mapping[str, int | None]) -> dict[str, Any]:
+    """The same file with these tokens special, whatever it says of them itself.
+
+    Args:
+        spec: the file.
+        texts: the tokens, with the ids that they have elsewhere; one whose id another token has here is left out.
+    """
+    tokens = {token["content"]: token for token in spec.get("added_tokens") or ()}
+    vocabulary: dict[str, int] = spec["model"]["vocab"]
+    taken = {*vocabulary.values(), *(token["id"] for token in tokens.values())}
+    for text, number in texts.items():
+        if text in tokens:
+            tokens[text] = tokens[text] | {"special": True, "normalized": False}
+            continue
+        place = vocabulary.get(text, number)
+        if place is not None and (text in vocabulary or place not in taken):
+            tokens[text] = {"id": place, "content": text} | special_flags(strips=False)
+            taken.add(place)
+    return spec | {"added_tokens": sorted(tokens.values(), key=lambda token: token["id"])}
+
+
 def plain_spec(spec: dict[str, Any], specials: set[str]) -> dict[str, Any]:
     """The same vocabulary without the space before the first word, and with no merge that ends in a special token."""
     normalizer = copy.deepcopy(spec.get("normalizer"))
     pre_tokenizer = copy.deepcopy(spec.get("pre_tokenizer"))
-    for step in _steps(pre_tokenizer, "pretokenizers"):
+    for step in steps_of(pre_tokenizer, "pretokenizers"):
         if step["type"] == "Metaspace":
             step.pop("add_prefix_space", None)
             step["prepend_scheme"] = "never"
@@ -31,7 +84,7 @@ def plain_spec(spec: dict[str, Any], specials: set[str]) -> dict[str, Any]:
         raise ValueError(f"its kind is {model['type']}, not BPE")
     merges = model["merges"]  # "a b" in older files, ["a", "b"] in newer ones
     model["merges"] = [m for m in merges if "".join(m.split(" ") if isinstance(m, str) else m) not in specials]
-    without = {"truncation": None, "padding": None, "normalizer": _without_prepend(normalizer)}
+    without = {"truncation": None, "padding": None, "decoder": None, "normalizer": _without_prepend(normalizer)}
     return spec | without | {"pre_tokenizer": pre_tokenizer, "model": model}
 
 
@@ -69,9 +122,9 @@ def prefix_rule(spec: dict[str, Any], config: dict[str, Any]) -> tuple[bool, boo
     tokenizer.json says so in three dialects; an explicit `legacy` in tokenizer_config.json decides the second.
     """
     prefix = after = False
-    if any(step["type"] == "Prepend" for step in _steps(spec.get("normalizer"), "normalizers")):
+    if any(step["type"] == "Prepend" for step in steps_of(spec.get("normalizer"), "normalizers")):
         prefix = after = True
-    for step in _steps(spec.get("pre_tokenizer"), "pretokenizers"):
+    for step in steps_of(spec.get("pre_tokenizer"), "pretokenizers"):
         if step["type"] == "Metaspace":
             scheme = step.get("prepend_scheme") or ("always" if step.get("add_prefix_space", True) else "never")
             prefix, after = prefix or scheme != "never", after or scheme == "always"
@@ -85,21 +138,27 @@ def decoder_strips(decoder: dict[str, Any] | None) -> bool:
     """Whether decoding drops the space before the first word."""
     return any(
         step["type"] == "Strip" and step.get("content") == " " and step.get("start", 0) > 0
-        for step in _steps(decoder, "decoders")
+        for step in steps_of(decoder, "decoders")
     )
 
 
-def _steps(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
+def steps_of(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
     """The steps of a normalizer, pre-tokenizer or decoder, whether it is a sequence or a single one."""
     if part is None:
         return []
     return list(part[key]) if part["type"] == "Sequence" else [part]
 
 
+def _flat(part: Any, key: str) -> Iterator[dict[str, Any]]:
+    """The same, of sequences in sequences too."""
+    for step in steps_of(part, key):
+        yield from _flat(step, key) if step.get("type") == "Sequence" else [step]
+
+
 def token_bytes(spec: dict[str, Any], vocabulary: dict[str, int]) -> dict[int, bytes]:
     """What each token of the vocabulary stands for."""
     added = {token["id"]: token["content"] for token in spec.get("added_tokens") or ()}
-    kinds = {step["type"] for step in _steps(spec.get("decoder"), "decoders")}
+    kinds = {step["type"] for step in steps_of(spec.get("decoder"), "decoders")}
     byte_level = _byte_alphabet() if "ByteLevel" in kinds else None
     table: dict[int, bytes] = {}
     for token, token_id in vocabulary.items():

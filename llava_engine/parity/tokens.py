@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import tokenizers
 
-from llava_engine.conversation.sentencepiece import tokenizer_spec
-from llava_engine.conversation.tokenizer import Tokenizer, read_files
+from llava_engine.conversation.sentencepiece import Pieces, read_pieces, tokenizer_spec
+from llava_engine.conversation.tokenizer import Tokenizer
+from llava_engine.conversation.tokenizer_files import read_files
 from llava_engine.conversation.tokenizer_json import with_added
 from llava_engine.parity.original_templates import Commit
 
@@ -112,20 +113,20 @@ class _ByteLevel:
 class _FastLlama:
     """June's fast class: a conversion of tokenizer.model with three faults.
 
-    Scores of zero were taken for none, so the first merge is missing. The space before the first word is put before
-    each stretch of text between added tokens; and since it is also put before the three basic special tokens when they
-    are looked for, those are found only after a space or at the beginning of a stretch.
+    Scores of zero were taken for none, so those merges are missing: of most files the first. The space before the first
+    word is put before each stretch of text between added tokens; and since it is also put before the three basic
+    special tokens when they are looked for, those are found only after a space or at the beginning of a stretch.
     """
 
     legacy = True
 
     def __init__(self, folder: Path, added: Sequence[str]) -> None:
         own: dict[str, int] = _json(folder / "added_tokens.json")
-        spec = with_added(tokenizer_spec((folder / "tokenizer.model").read_bytes(), own, legacy=True), added)
+        pieces = read_pieces((folder / "tokenizer.model").read_bytes())
+        spec = with_added(tokenizer_spec(pieces, own, legacy=True), added)
         # Text is made with the tokens as they are; the library would write the space that they are looked for with.
         self._back = tokenizers.Tokenizer.from_str(json.dumps(spec))
         model = spec["model"]
-        lost = "".join(model["merges"][0])
         for token in spec["added_tokens"]:
             token["normalized"] = token["id"] < len(model["vocab"])
         spec = spec | {
@@ -137,7 +138,7 @@ class _FastLlama:
                 ],
             },
             "pre_tokenizer": None,
-            "model": model | {"merges": [merge for merge in model["merges"] if "".join(merge) != lost]},
+            "model": model | {"merges": _fast_merges(pieces)},
         }
         self._whole = tokenizers.Tokenizer.from_str(json.dumps(spec))
         self.special_ids: dict[str, int] = {token["content"]: token["id"] for token in spec["added_tokens"]}
@@ -162,11 +163,18 @@ class _SlowLlama:
     def __init__(self, folder: Path, added: Sequence[str], *, june: bool, renewed: bool) -> None:
         config = _json(folder / "tokenizer_config.json")
         names = config | _json(folder / "special_tokens_map.json")
-        _, spec, settings = read_files(folder, added)
-        self._plain = Tokenizer(spec, settings)
+        pieces = read_pieces((folder / "tokenizer.model").read_bytes())
+        own: dict[str, int] = _json(folder / "added_tokens.json")
+        if not june:  # from 4.34 on the settings list added tokens too
+            listed = config.get("added_tokens_decoder") or {}
+            own = own | {token["content"]: int(number) for number, token in listed.items()}
+        legacy = june or bool(config.get("legacy", True))
+        spec = with_added(tokenizer_spec(pieces, own, legacy=legacy), added)
+        # No piece is kept from a text: whatever SentencePiece finds in it comes out.
+        self._plain = Tokenizer(spec, read_files(folder, added).config, pieces=pieces)
         self._space_byte = spec["model"]["vocab"].get("<0x20>")
         self._june = june
-        self.legacy = june or bool(config.get("legacy", True))
+        self.legacy = legacy
         self.special_ids = self._plain.special_ids
         self.bos_id = self._plain.bos_id
         self._tokens = {token_id: text for text, token_id in self.special_ids.items()}
@@ -264,6 +272,18 @@ class _SlowLlama:
             for _ in range(self.legacy + (begins and not self._june)):
                 whole = whole.removeprefix(b" ")
         return re.sub("[\udc80-\udcff]", "\ufffd", whole.decode("utf-8", "surrogateescape"))
+
+
+def _fast_merges(pieces: Pieces) -> list[tuple[str, str]]:
+    """Every pair of entries that makes a third, whatever their kinds, the best score first."""
+    found = [
+        (-score, pieces.ids[text[:cut]], pieces.ids[text[cut:]], text[:cut], text[cut:])
+        for text, score, _ in pieces.pieces
+        if score
+        for cut in range(1, len(text))
+        if text[:cut] in pieces.ids and text[cut:] in pieces.ids
+    ]
+    return [(left, right) for *_, left, right in sorted(found)]
 
 
 def _content(token: Any) -> str | None:

@@ -108,7 +108,7 @@ def test_the_mask_covers_the_answers_and_their_ends_and_nothing_else(
     answers = [message.text for message in conversation.messages if message.role == "assistant"]
     said = "".join(template.answer_lead + text + template.answer_end for text in answers)
     assert b"".join(texts.get(token) or tokenizer.token_bytes(token) for token in learned).decode() == said
-    count = sum(tokenizer.is_special(token) for token in learned)
+    count = sum(token in tokenizer.special_ids.values() for token in learned)
     assert count == len(answers) * sum(template.answer_end.count(mark) for mark in tokenizer.special_ids)
 
 
@@ -147,7 +147,10 @@ def test_what_a_user_types_never_becomes_a_special_token(kind: str, text: str) -
     for template in CHAT_TEMPLATES:
         mine = spans(Conversation((Message.user("x" + text),)), template)
         plain = spans(Conversation((Message.user("x"),)), template)
-        count = [sum(map(tokenizer.is_special, assemble(parts, tokenizer, [], IMAGE).ids)) for parts in (mine, plain)]
+        count = [
+            sum(token in tokenizer.special_ids.values() for token in assemble(parts, tokenizer, [], IMAGE).ids)
+            for parts in (mine, plain)
+        ]
         assert count[0] == count[1]
 
 
@@ -251,7 +254,7 @@ def test_a_folder_is_read(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_folder(_save(tmp_path, llama_spec(legacy=False), config))
     assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (1, 2, 0)
     assert tokenizer.strips_space
-    assert not tokenizer.prefix_after_marks
+    assert not any(map(tokenizer.prefix_after, tokenizer.special_ids.values()))
 
 
 @pytest.mark.parametrize("form", ["json", "sentencepiece"])
@@ -311,7 +314,7 @@ def test_the_prepend_dialect_is_the_old_rule() -> None:
     }
     config = {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}
     old, new = Tokenizer(spec, config), llama(legacy=True)
-    assert old.prefix_after_marks
+    assert all(map(old.prefix_after, old.special_ids.values()))
     parts: list[Span] = [
         TextSpan("the cat</s>the  cat", "user", special=True),
         PictureSpan(0),

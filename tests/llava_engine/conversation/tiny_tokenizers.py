@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from llava_engine.conversation.sentencepiece import tokenizer_spec
+from llava_engine.conversation.sentencepiece import read_pieces, tokenizer_spec
 from llava_engine.conversation.tokenizer import Tokenizer
 
 # Words whose every beginning becomes a piece, so that they can be merged letter by letter.
@@ -22,23 +23,31 @@ def sentencepiece_model() -> bytes:
     letters = "▁\n #:<>/|._?!'-," + "".join(map(chr, [*range(48, 58), *range(65, 91), *range(97, 123)])) + "世界"
     texts = dict.fromkeys([*beginnings, *letters.replace(" ", "")])
     pieces += [(text, -float(rank), 1) for rank, text in enumerate(texts)]
+    return piece_file(pieces)
+
+
+def piece_file(
+    pieces: Iterable[tuple[str, float, int]], *, dummy_prefix: bool = True, byte_fallback: bool = True
+) -> bytes:
+    """The protobuf of a BPE tokenizer.model: (text, score, kind) by id."""
     body = b"".join(
         _field(1, _field(1, text.encode()) + _float(2, score) + _int(3, kind)) for text, score, kind in pieces
     )
-    return body + _field(2, _int(3, 2)) + _field(3, _int(3, 1) + _int(4, 0))
+    trainer = _int(3, 2) + _int(35, int(byte_fallback))
+    return body + _field(2, trainer) + _field(3, _int(3, int(dummy_prefix)) + _int(4, 0))
 
 
 def llama_spec(*, legacy: bool) -> dict[str, Any]:
     """That file as a tokenizer.json, with the marks of every template as special tokens."""
-    count = sum(1 for _ in _pieces())
-    return tokenizer_spec(sentencepiece_model(), {mark: count + n for n, mark in enumerate(_MARKS)}, legacy=legacy)
+    pieces = read_pieces(sentencepiece_model())
+    return tokenizer_spec(pieces, {mark: len(pieces.ids) + n for n, mark in enumerate(_MARKS)}, legacy=legacy)
 
 
 @cache
 def llama(*, legacy: bool) -> Tokenizer:
     """Llama's kind, with the old or the new rule for text after a special token."""
     config = {"bos_token": "<s>", "eos_token": "</s>", "add_bos_token": True}
-    return Tokenizer(llama_spec(legacy=legacy), config)
+    return Tokenizer(llama_spec(legacy=legacy), config, pieces=read_pieces(sentencepiece_model()))
 
 
 def byte_level_spec() -> dict[str, Any]:
@@ -70,13 +79,6 @@ def byte_level_spec() -> dict[str, Any]:
 def byte_level() -> Tokenizer:
     """The byte-level kind: no first word's space, no begin token."""
     return Tokenizer(byte_level_spec(), {"eos_token": "<|endoftext|>"})
-
-
-def _pieces() -> list[int]:
-    """One entry for each piece of the made file."""
-    from llava_engine.conversation.sentencepiece import tokenizer_spec as read
-
-    return list(read(sentencepiece_model(), {}, legacy=True)["model"]["vocab"].values())
 
 
 def _varint(value: int) -> bytes:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llava_engine.conversation.tokenizer import Tokenizer
-from llava_engine.conversation.tokenizer_json import prefix_rule, with_added
+from llava_engine.conversation.tokenizer_json import prefix_rule, steps_of, with_added
 
 IMAGE = "<image>"
 
@@ -77,7 +77,7 @@ def _state_prefix(spec: dict[str, Any], prefix: bool, after_marks: bool) -> None
     Before every stretch of text between special tokens: a normalizer, which puts it even before a space. Before the
     very first text alone: only a pre-tokenizer can, and it leaves out the space where the text begins with one.
     """
-    steps = [*_steps(spec.get("normalizer"), "normalizers"), *_steps(spec.get("pre_tokenizer"), "pretokenizers")]
+    steps = [*steps_of(spec.get("normalizer"), "normalizers"), *steps_of(spec.get("pre_tokenizer"), "pretokenizers")]
     if not any(step["type"] in ("Metaspace", "Prepend") for step in steps):
         return
     normalizers: list[dict[str, Any]] = [{"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]
@@ -100,12 +100,6 @@ def _begins_with(text: str | None, token_id: int) -> dict[str, Any] | None:
         "pair": [first, whole, second],
         "special_tokens": {text: {"id": text, "ids": [token_id], "tokens": [text]}},
     }
-
-
-def _steps(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    if part is None:
-        return []
-    return list(part[key]) if part["type"] == "Sequence" else [part]
 
 
 def _text(named: Any) -> str | None:

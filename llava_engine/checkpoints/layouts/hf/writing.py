@@ -29,7 +29,8 @@ from llava_engine.checkpoints.layouts.hf.config import to_hf
 from llava_engine.checkpoints.layouts.hf.picture_settings import picture_settings
 from llava_engine.checkpoints.layouts.hf.tokenizer import HfTokenizer, hf_tokenizer
 from llava_engine.checkpoints.tensor_names import EMBEDDINGS, HEAD
-from llava_engine.conversation.tokenizer import read_files
+from llava_engine.conversation.sentencepiece import Pieces, unsaid
+from llava_engine.conversation.tokenizer_files import read_files
 from llava_engine.files.shards import PlannedTensor
 from llava_engine.files.tensor_files import TensorSource
 from llava_engine.model.config import LlavaConfig
@@ -49,9 +50,9 @@ def hf_folder(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Folde
     """
     to_hf(checkpoint.config)  # refuses what it can not hold, before anything else is looked at
     config, tensors = checkpoint.config, checkpoint.tensors
-    _, spec, settings = read_files(checkpoint.raw.tokenizer, checkpoint.raw.added)
+    files = read_files(checkpoint.raw.tokenizer, checkpoint.raw.added)
     names = hf_tokenizer(
-        spec, settings, checkpoint.tokenizer, config.image_token_id, config.language.max_position_embeddings
+        files.spec, files.config, checkpoint.tokenizer, config.image_token_id, config.language.max_position_embeddings
     )
     rows = max(config.language.vocab_size, names.picture_id + 1)
     unknown = checkpoint.tokenizer.special_ids.get(names.settings.get("unk_token", ""), 0)
@@ -61,7 +62,9 @@ def hf_folder(checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> Folde
     ]
     if config.projector == "linear":
         out += _second_layer(tensors, config.language.hidden_size)
-    return FolderPlan(tuple(out), _files(checkpoint, names, rows, dtype_name(checkpoint, dtype)), _notes(config))
+    return FolderPlan(
+        tuple(out), _files(checkpoint, names, rows, dtype_name(checkpoint, dtype)), _notes(config, files.pieces)
+    )
 
 
 def _files(checkpoint: Checkpoint, names: HfTokenizer, rows: int, dtype: str) -> dict[str, Any]:
@@ -133,8 +136,13 @@ def _second_layer(tensors: TensorSource, width: int) -> list[OutTensor]:
     return [OutTensor(PlannedTensor(f"{_PROJECTOR}2.{kind}", shapes[kind], dtype), made[kind]) for kind in made]
 
 
-def _notes(config: LlavaConfig) -> tuple[str, ...]:
+def _notes(config: LlavaConfig, pieces: Pieces | None) -> tuple[str, ...]:
     notes = []
+    if pieces is not None and (why := unsaid(pieces)):
+        notes.append(
+            f"Its tokenizer.model has {why}, which tokenizer.json can not say: some texts are cut differently there. "
+            "tokenizer.model goes along."
+        )
     if config.projector == "linear":
         notes.append("Its linear projector is written as two layers, the second of which changes nothing.")
     if config.image_token_id < 0:

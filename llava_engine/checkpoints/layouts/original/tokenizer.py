@@ -13,8 +13,8 @@ from typing import Any
 
 from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.layouts.folder_plan import json_text
-from llava_engine.conversation.sentencepiece import tokenizer_spec
-from llava_engine.conversation.tokenizer import read_files
+from llava_engine.conversation.sentencepiece import read_pieces
+from llava_engine.conversation.tokenizer_files import read_files
 
 _COPIED = ("tokenizer_config.json", "special_tokens_map.json")
 
@@ -48,7 +48,8 @@ def picture_row(checkpoint: Checkpoint) -> PictureRow | None:
 def tokenizer_files(checkpoint: Checkpoint) -> dict[str, str | Path]:
     """The files, by name."""
     folder = checkpoint.raw.tokenizer
-    source, spec, config = read_files(folder, checkpoint.raw.added)
+    read = read_files(folder, checkpoint.raw.added)
+    spec, config = read.spec, read.config
     gone = picture_row(checkpoint)
     tokens = {
         token["content"]: token["id"] for token in spec["added_tokens"] if gone is None or token["content"] != gone.text
@@ -58,13 +59,13 @@ def tokenizer_files(checkpoint: Checkpoint) -> dict[str, str | Path]:
         spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] in tokens]
         copied = {name: folder / name for name in _COPIED if (folder / name).is_file()}
         return {"tokenizer.json": json.dumps(spec, ensure_ascii=False), **copied}
-    own = tokenizer_spec(pieces.read_bytes(), {}, legacy=True)["model"]["vocab"]
+    own = read_pieces(pieces.read_bytes()).ids
     files: dict[str, str | Path] = {"tokenizer.model": pieces}
     if added := {text: token_id for text, token_id in tokens.items() if text not in own}:
         files["added_tokens.json"] = json_text(dict(sorted(added.items())))
     if checkpoint.config.template == "v1-june" and checkpoint.found.form != "whole":
         config = {"pad_token": config.get("unk_token"), **config}  # as v1's trainer left it; v0's has one of its own
-    elif source == pieces:
+    elif read.source == pieces:
         return files | {name: folder / name for name in _COPIED if (folder / name).is_file()}
     files["tokenizer_config.json"] = json_text(_settings(config))
     return files
