@@ -36,6 +36,8 @@ from llava_engine.opening import AUTO, Placement, Source
 from llava_engine.pictures.opening import Picture
 
 BATCH_SIZE = 16
+LONGEST_TOKEN = 128
+"""Letters. The longest pieces of the vocabularies of language models are runs of blanks, up to so many."""
 """Prompts that `Engine.answer` reads at once. The plan of memory does not count on it: see docs/memory.md."""
 
 
@@ -214,8 +216,11 @@ class Engine:
     def _prompt(self, conversation: Conversation) -> tuple[Prompt, str]:
         if not conversation.messages or conversation.messages[-1].role != "user":
             raise ConversationError("There is nothing to answer.", "The last message must be the user's.")
-        prompt, written = self._assemble(conversation)
         limit = self._config.language.max_position_embeddings
+        letters = sum(len(message.text) for message in conversation.messages) + len(conversation.system or "")
+        if letters > limit * LONGEST_TOKEN:  # cutting it into tokens would take minutes, only to refuse it
+            raise ContextOverflowError(letters // LONGEST_TOKEN, limit, at_least=True)
+        prompt, written = self._assemble(conversation)
         if len(prompt.ids) >= limit:
             raise ContextOverflowError(len(prompt.ids), limit)
         return prompt, written

@@ -81,11 +81,13 @@ class ContextOverflowError(LlavaError):
     Args:
         tokens: how many tokens the prompt needs.
         limit: how many the model can hold.
+        at_least: it was given up before all was counted.
     """
 
-    def __init__(self, tokens: int, limit: int) -> None:
+    def __init__(self, tokens: int, limit: int, *, at_least: bool = False) -> None:
+        needs = f"at least {tokens:,}" if at_least else f"{tokens:,}"
         super().__init__(
-            f"This conversation needs {tokens:,} tokens, and the model can hold {limit:,}.",
+            f"This conversation needs {needs} tokens, and the model can hold {limit:,}.",
             "Start a new chat, or use fewer pictures or a shorter message.",
         )
         self.tokens = tokens

@@ -16,11 +16,12 @@ import typer
 
 from llava_engine.contract import EngineLike, Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
-from llava_engine.errors import ConversationError
+from llava_engine.errors import ContextOverflowError
 from llava_engine.opening import AUTO, Placement, Source
 from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui import gc_pause
 from llava_tui.commands import options
+from llava_tui.commands.ask_input import what_is_asked
 from llava_tui.commands.known_folders import remember_model
 from llava_tui.commands.say import say
 
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from llava_engine.pictures.opening import Picture
     from llava_tui.commands.answer_output import AnswerOutput
 
-DESCRIBE = "Describe this picture."
-DESCRIBE_MANY = "Describe these pictures."
+FEW_PICTURES = 8
+"""So many are opened before the model is asked what it can hold: at 12 megapixels they take 0.3 GB, and most LLaVAs
+(576 tokens a picture, a context of 4,096) hold no more than 7."""
 
 app = typer.Typer()
 
@@ -40,18 +42,27 @@ Examples:
   llava ask -i photo.jpg -q "What is this?"
   llava ask -i photo.jpg                      describes it
   llava ask "Who are you?"                    needs no picture
+  llava ask *.png -q "What differs?"
   echo "How many are there?" | llava ask -i photo.jpg
+  cat error.log | llava ask -i screen.png "What went wrong?"
   llava ask -i https://example.org/a.png -q "What is this?" --json
 """
 )
 @options.opening
 def ask(
-    words: Annotated[str | None, typer.Argument(metavar="QUERY", help="The question.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUERY] [PICTURE]...", help="The question in quotes; pictures, as with -i.", show_default=False
+        ),
+    ] = None,
     images: Annotated[
         list[str] | None,
         typer.Option("--image", "-i", metavar="FILE|URL|-", help="A picture; may be given again. - is standard input."),
     ] = None,
-    query: Annotated[str | None, typer.Option("--query", "-q", metavar="TEXT", help="The question.")] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", "-q", metavar="TEXT|-", help="The question. - is standard input.")
+    ] = None,
     system: options.System = None,
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
@@ -68,10 +79,13 @@ def ask(
 ) -> None:
     """Ask one question about any number of pictures.
 
-    The question is an argument, --query, or standard input. In a pipe the answer is all that is printed.
+    The question is an argument, --query, or what a pipe or a file brings on standard input; where there is a question,
+    that is added to it. Standard input that the program around llava reads too (a loop over a list) is left alone, and
+    a pipe that stays silent is given up after 2 seconds: - reads and waits in any case. With a picture and no question
+    the picture is described. In a pipe the answer is all that is printed.
     """
-    named = images or []
-    question = _question(words, query, named)
+    question, named = what_is_asked(words or [], images or [], query)
+    _check_room(len(named), source, placement)
     pictures = [_open(name) for name in named]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
     conversation = Conversation((Message.user(question, pictures),), system)
@@ -106,28 +120,16 @@ def stats_line(engine: EngineLike, reply: Reply) -> SafeText:
     )
 
 
-def _question(words: str | None, query: str | None, sources: list[str]) -> str:
-    if words is not None and query is not None:
-        raise typer.BadParameter("the question is given twice, as an argument and as --query")
-    if sources.count("-") > 1:
-        raise typer.BadParameter("only one picture can come from standard input", param_hint="--image")
-    text = words if words is not None else query
-    if text is None and "-" not in sources and sys.stdin and not sys.stdin.isatty():
-        text = _standard_input()
-    if text is not None and text.strip():
-        return text.strip()
-    if sources:
-        return DESCRIBE if len(sources) == 1 else DESCRIBE_MANY
-    raise typer.BadParameter("there is no question: llava ask -i PICTURE -q QUESTION")
+def _check_room(pictures: int, source: Source, placement: Placement) -> None:
+    """Refuse more pictures than the context can hold before one is opened; the engine counts again, exactly."""
+    if pictures <= FEW_PICTURES:
+        return
+    from llava_engine.checkpoints.open import open_source
 
-
-def _standard_input() -> str:
-    try:
-        return sys.stdin.buffer.read().decode()
-    except UnicodeDecodeError as error:
-        raise ConversationError(
-            "Standard input is not UTF-8 text.", "If it is a picture, say so: llava ask -i - -q QUESTION"
-        ) from error
+    config = open_source(source).config
+    tokens, limit = pictures * config.picture_tokens, placement.context or config.language.max_position_embeddings
+    if tokens >= limit:
+        raise ContextOverflowError(tokens, limit, at_least=True)
 
 
 def _open(source: str) -> Picture:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from llava_engine.pictures import opening
 from tests.fakes.fake_engine import FakeEngine
 from tests.llava_tui.conftest import Done, Llava
 
@@ -61,9 +62,71 @@ def test_a_picture_without_a_question_is_described(llava: Llava, picture: Path, 
 
 
 @pytest.mark.parametrize(
+    "line", ["-i {0} {1}", "{0} {1}", "-q What? {0} {1}", "What? {0} {1}", "{0} What? {1}", "-i {0} What? {1}"]
+)
+def test_a_word_that_is_a_picture_is_never_the_question(llava: Llava, tmp_path: Path, line: str) -> None:
+    for name, colour in (("red.png", "red"), ("my blue one", "blue")):
+        Image.new("RGB", (8, 8), colour).save(tmp_path / name, "PNG")
+    engine = FakeEngine(["So."])
+    words = [word.format(tmp_path / "red.png", tmp_path / "my blue one") for word in line.split()]
+    assert llava("ask", *words, engine=engine).code == 0
+    assert [opened.name for opened in engine.conversations[0].pictures] == ["red.png", "my blue one"]
+    assert asked(engine) == ["What?" if "What?" in line else "Describe these pictures."]
+
+
+@pytest.mark.parametrize("word", ["none.png", "none.HEIC", "file:/none", "./none.webp", "data:image/png;base64,AAAA"])
+def test_a_picture_that_can_not_be_opened_is_no_question_either(llava: Llava, word: str) -> None:
+    engine = FakeEngine(["So."])
+    done = llava("ask", word, engine=engine)
+    assert (done.code, done.out) == (1, "")
+    assert not engine.conversations
+
+
+@pytest.mark.parametrize("question", ["What is in photo.png?", "Is it a .png", "http", "Is this https://example.org ?"])
+def test_a_question_may_speak_of_pictures(llava: Llava, question: str) -> None:
+    engine = FakeEngine(["So."])
+    assert llava("ask", question, engine=engine).code == 0
+    assert asked(engine) == [question]
+
+
+@pytest.mark.parametrize("line", ["{0} -i {0}", "-i {0} -i {0} {0}"])
+def test_pictures_whose_order_would_be_lost_are_refused(llava: Llava, picture: Path, line: str) -> None:
+    done = llava("ask", *line.format(picture).split(), engine=FakeEngine())
+    assert (done.code, done.out) == (2, "")
+    assert "is a picture: give it with -i" in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize("line", ["-", "-q -", "Why? -", "-q Why? -"])
+def test_standard_input_is_read_when_it_is_asked_for(llava: Llava, picture: Path, line: str) -> None:
+    engine = FakeEngine(["So."])
+    assert llava("ask", "-i", str(picture), *line.split(), engine=engine, stdin=b"In French.\n").code == 0
+    assert asked(engine) == ["Why?\n\nIn French." if "Why?" in line else "In French."]
+
+
+def test_more_pictures_than_fit_are_refused_before_one_is_opened(
+    llava: Llava, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "open_picture", None)
+    done = llava("ask", *["-i", str(picture)] * 60)
+    assert (done.code, done.out) == (1, "")
+    assert "at least 3,840 tokens" in done.err  # 64 for each
+    done = llava("ask", *["-i", str(picture)] * 10, "--context", "640")
+    assert "at least 640 tokens" in done.err
+
+
+def test_a_question_longer_than_any_model_holds_is_refused(llava: Llava) -> None:
+    done = llava("ask", engine=FakeEngine(), stdin=b"word " * 2**20)
+    assert (done.code, done.out) == (1, "")
+    assert "4 MiB" in done.err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         [],
+        ["What", "is", "this?"],
+        ["-i", "-", "-"],
+        ["-i", "-", "-q", "-"],
         ["-q", "  "],
         ["one", "-q", "two"],
         ["-i", "-", "-i", "-"],
