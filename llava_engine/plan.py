@@ -102,8 +102,3 @@ class Plan:
 
 
 WEIGHTS = ("vision tower", "projector", "embeddings", "layers", "head")
-
-
-def gibibytes(count: int) -> str:
-    """Memory as systems say it: 1.5 GiB, 310.0 MiB."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

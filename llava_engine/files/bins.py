@@ -71,6 +71,7 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # of the form before torch 1.6
 _FORM = 1001  # the only version of it there ever was
 _ZIP = b"PK\x03\x04"
 _LOCAL_HEADER = 30  # bytes of a zip entry before its name
+_WALKED = 2  # a byte of a pickle takes the time of so many of JSON, at least
 _SHARED = 4  # a tensor may stand under a few names (tied embeddings, a tower within a tower), not under thousands
 _PLAIN_WEIGHTS = "Take weights in float32, float16 or bfloat16."
 
@@ -97,8 +98,12 @@ def read_bin(file: Path, most: int) -> TensorTable:
     """
     with file.open("rb") as opened:
         try:
-            reading = _Archive(file, opened, most) if opened.read(4) == _ZIP else _Old(file, opened, most)
-            return TensorTable(_places(file, reading.content, reading.storages), reading.bytes)
+            reading = (
+                _Archive(file, opened, most // _WALKED)
+                if opened.read(4) == _ZIP
+                else _Old(file, opened, most // _WALKED)
+            )
+            return TensorTable(_places(file, reading.content, reading.storages), _WALKED * reading.bytes)
         except UnsafePickleError:
             raise ModelError(
                 f"{file} holds more than tensors and could run code; it was not loaded.",

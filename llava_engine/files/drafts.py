@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from llava_engine.byte_text import gigabytes
 from llava_engine.errors import StorageError
 from llava_engine.files.atomic import storage_errors
 from llava_engine.files.lock import held
@@ -91,7 +92,7 @@ def check_space(target: Path, needed: int) -> None:
     free = shutil.disk_usage(parent).free
     if free < needed + _SPARE_BYTES:
         raise StorageError(
-            f"{target} needs {_size(needed + _SPARE_BYTES)} of disk space, and there are {_size(free)}.",
+            f"{target} needs {gigabytes(needed + _SPARE_BYTES)} of disk space, and there are {gigabytes(free)}.",
             "Free some space, or choose a folder on another disk.",
         )
 
@@ -114,7 +115,3 @@ def _check_draft(draft: Path, note: object, resume: bool) -> None:
         raise StorageError(
             f"{draft} was begun from other files, or they have changed since.", "Remove it and begin again."
         )
-
-
-def _size(number: int) -> str:
-    return f"{number / 1e9:,.1f} GB" if number >= 1e8 else f"{number / 1e6:,.1f} MB"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
+from llava_engine.byte_text import gigabytes
 from llava_engine.errors import ModelError, StorageError
 from llava_engine.files.atomic import write_text
 from llava_engine.files.lock import try_lock
@@ -129,7 +130,7 @@ class Hub:
         missing, free = self.missing_bytes(repository), shutil.disk_usage(there).free
         if missing > free:
             raise StorageError(
-                f"{repository.id} needs {missing / 1e9:,.1f} GB more, and {self.cache} has {free / 1e9:,.1f} GB free.",
+                f"{repository.id} needs {gigabytes(missing)} more, and {self.cache} has {gigabytes(free)} free.",
                 "Free some space, or set HF_HOME to a folder on another disk.",
             )
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import torch
 
+from llava_engine.byte_text import gibibytes
 from llava_engine.errors import OutOfMemoryError
-from llava_engine.plan import Plan, gibibytes
+from llava_engine.plan import Plan
 
 
 @contextmanager

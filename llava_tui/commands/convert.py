@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from llava_engine.byte_text import gigabytes
 from llava_engine.opening import Dtype, Source
 from llava_engine.terminal_safe import strip_control
 from llava_tui.commands import options
@@ -102,7 +103,7 @@ def convert(
 
 
 def _report(written: Converted) -> None:
-    size = f"{written.bytes / 1e9:,.2f} GB" if written.bytes >= 1e8 else f"{written.bytes / 1e6:,.1f} MB"
+    size = gigabytes(written.bytes)
     _say(*written.notes, f"{written.tensors} tensors, {size}, in:")
     say(strip_control(str(written.folder)))
 

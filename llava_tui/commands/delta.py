@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llava_engine.byte_text import gigabytes
 from llava_engine.errors import ModelError
 from llava_engine.terminal_safe import strip_control
 from llava_tui.commands.byte_progress import byte_progress
@@ -121,7 +122,6 @@ def _resumable() -> Iterator[None]:
 
 
 def _report(written: Written) -> None:
-    from llava_tui.commands.model_report import gigabytes
 
     _say([*written.notes, f"{written.tensors} tensors, {gigabytes(written.bytes)}, in:"])
     say(strip_control(str(written.folder)))

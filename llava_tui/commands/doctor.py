@@ -18,12 +18,11 @@ from typing import Annotated, Any
 
 import typer
 
+from llava_engine.byte_text import gibibytes
 from llava_engine.opening import QUANTIZATIONS
 from llava_engine.terminal_safe import strip_control
 from llava_tui.commands import extras
 from llava_tui.commands.say import say
-
-GIB = 2**30
 
 app = typer.Typer()
 
@@ -104,7 +103,7 @@ def _versions() -> dict[str, str]:
 def _devices() -> list[dict[str, Any]]:
     cores = os.cpu_count() or 1
     memory = _memory()
-    cpu = {"device": "cpu", "what": f"{_processor()}, {cores} cores" + (f", {memory / GIB:.1f} GiB" if memory else "")}
+    cpu = {"device": "cpu", "what": f"{_processor()}, {cores} cores" + (f", {gibibytes(memory)}" if memory else "")}
     try:
         import torch
     except Exception as error:  # whatever a broken install raises is the finding
@@ -114,13 +113,13 @@ def _devices() -> list[dict[str, Any]]:
     devices: list[dict[str, Any]] = [cpu | {"memory_bytes": memory}]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        what = f"{properties.name}, {properties.total_memory / GIB:.1f} GiB"
+        what = f"{properties.name}, {gibibytes(properties.total_memory)}"
         devices.append({"device": f"cuda:{index}", "what": what, "memory_bytes": properties.total_memory})
     if torch.backends.mps.is_available():
         devices.append({"device": "mps", "what": "Apple graphics, shares the machine's memory", "memory_bytes": memory})
     for device in devices:
         free = device["free_bytes"] = free_memory(torch.device(device["device"]))
-        device["what"] += f", {free / GIB:.1f} free" if free is not None else ""
+        device["what"] += f", {gibibytes(free)} free" if free is not None else ""
     return devices
 
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from llava_engine.byte_text import gigabytes
 from llava_engine.checkpoints.catalog import EMBEDDED, EMBEDDED_NAME, holds_llava
 from llava_engine.checkpoints.released import RELEASED, Released
 from llava_engine.hub.cache import cache_folder, cached_models, find_in_cache
 from llava_tui.commands.known_folders import known_folders
-from llava_tui.commands.model_report import files_in, gigabytes
+from llava_tui.commands.model_report import files_in
 from llava_tui.paths import user_paths
 
 HERE, NOT_HERE = "●", "○"

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llava_engine.byte_text import gibibytes, gigabytes
 from llava_engine.opening import QUANTIZATIONS, Placement
-from llava_engine.plan import Plan, gibibytes
+from llava_engine.plan import Plan
 from llava_tui.commands.plan_lines import plan_lines
 
 if TYPE_CHECKING:
@@ -158,13 +159,6 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         ],
         "remedies": [{"options": one.options, "bytes": one.bytes} for one in plan.remedies],
     }
-
-
-def gigabytes(count: int) -> str:
-    """Bytes on a disk, as disks are sold."""
-    if count >= 1e8:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def _rows(*rows: tuple[str, str]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llava_engine.byte_text import gigabytes
 from llava_engine.errors import LlavaError, ModelError
 from llava_engine.opening import Placement, Source
 from llava_engine.terminal_safe import one_line, strip_control
@@ -137,7 +138,6 @@ def get(
     from llava_engine.checkpoints.released import RELEASED
     from llava_engine.hub.cache import find_in_cache, is_id
     from llava_engine.hub.fetching import Hub
-    from llava_tui.commands.model_report import gigabytes
 
     hub = Hub.from_environment()
     repository = hub.look_up(model, revision)
@@ -178,7 +178,6 @@ def remove(
     """
     from llava_engine.hub.cache import cache_folder, is_id, remove_from_cache, stored_bytes
     from llava_tui.commands.known_folders import forget_folder
-    from llava_tui.commands.model_report import gigabytes
     from llava_tui.paths import user_paths
 
     try:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llava_engine.plan import Part, Plan, gibibytes
+from llava_engine.byte_text import gibibytes
+from llava_engine.plan import Part, Plan
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:

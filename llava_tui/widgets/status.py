@@ -11,6 +11,7 @@ from typing import ClassVar
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from llava_engine.byte_text import gigabytes
 from llava_engine.contract import LoadProgress
 from llava_engine.terminal_safe import one_line, strip_control
 from llava_tui.session.events import Facts
@@ -18,16 +19,6 @@ from llava_tui.widgets.words import Content, content
 
 BAR = 12
 """Cells of the loading bar."""
-
-
-def human_bytes(count: int) -> str:
-    """3.1 MB, 14.2 GB, …: decimal units, as file managers say them."""
-    size, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 999.5:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 99.95 else f"{size:.1f} {unit}"
 
 
 def human_seconds(seconds: float) -> str:
@@ -119,7 +110,7 @@ class Status(Widget):
             self._styled(f"{stage} ", "live"),
             self._styled("━" * filled, "live"),
             self._styled("━" * (BAR - filled), "track"),
-            self._styled(f" {human_bytes(progress.done)} of {human_bytes(progress.total)}", "quiet"),
+            self._styled(f" {gigabytes(progress.done)} of {gigabytes(progress.total)}", "quiet"),
         )
 
     def _styled(self, text: str, part: str) -> Content:

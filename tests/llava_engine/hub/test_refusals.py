@@ -77,7 +77,7 @@ class TestRefusals:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 1000, 50_000))
         repository = hub.look_up(ID)
         server.requests.clear()
-        with pytest.raises(StorageError, match="GB free"):
+        with pytest.raises(StorageError, match=r"50\.0 kB free"):
             hub.fetch(repository)
         assert server.requests == [] and not hub.cache.exists()
 

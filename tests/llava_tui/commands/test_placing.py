@@ -81,7 +81,7 @@ def test_a_plan_is_told_device_by_device() -> None:
     assert list(plan_lines(plan)) == [
         "float16, layers in int8, 4,096 tokens of context",
         "cuda:0: needs 9.5 GiB; 8.0 GiB may be used",
-        "  vision tower    512.0 MiB",
+        "  vision tower      512 MiB",
         "  layers 1 to 20    9.0 GiB",
         "cuda:1: needs 5.0 GiB",
         "  layers 21 to 32    5.0 GiB",

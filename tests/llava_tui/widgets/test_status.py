@@ -8,7 +8,7 @@ import pytest
 
 from llava_engine.contract import LoadProgress
 from llava_tui.session.events import Facts
-from llava_tui.widgets.status import Status, human_bytes, human_seconds
+from llava_tui.widgets.status import Status, human_seconds
 from tests.fakes.fake_engine import FAKE_CARD
 from tests.llava_tui.widgets.bench import Bench
 
@@ -57,21 +57,6 @@ async def test_in_a_narrow_terminal_whole_parts_are_left_out(width: int) -> None
     parts = {part for half in said.split("   ") for part in half.strip().split("  ·  ")}
     full = {part for half in (await line(READY)).split("   ") for part in half.strip().split("  ·  ")}
     assert parts <= full | {""}
-
-
-@pytest.mark.parametrize(
-    ("count", "words"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (3_100_000, "3.1 MB"),
-        (999_960, "1.0 MB"),
-        (14_200_000_000, "14.2 GB"),
-    ],
-)
-def test_bytes_are_said_as_people_say_them(count: int, words: str) -> None:
-    assert human_bytes(count) == words
 
 
 @pytest.mark.parametrize(
