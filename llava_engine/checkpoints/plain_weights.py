@@ -55,8 +55,8 @@ def refuse_quantized(folder: Path, raw: Mapping[str, Any], files: TensorSource) 
     stated = next(_stated_methods(raw), None)
     for name, tensor in files.tensors.items():
         method = next((method for end, method in _QUANTIZED.items() if name.endswith(end)), None)
-        if method is None and stated is not None and name.endswith(".weight") and not tensor.dtype.is_floating_point:
-            method = stated
+        if method is None and not tensor.dtype.is_floating_point and not name.endswith(".position_ids"):
+            method = stated  # every packed form holds whole numbers under some name
         if method is not None:
             says = f"config.json says {stated}" if stated else f"{name} is how {method} stores a weight"
             raise _quantized(folder, says)

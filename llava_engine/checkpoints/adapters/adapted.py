@@ -87,8 +87,12 @@ class Adapted:
                 whole[name] = tensor_names.canonical(plain_name(name))
         for name, target in whole.items():
             self._take(files, name, target)
+            if self._tied and target == EMBEDDINGS[0] and settings.copies(plain_name(name).removesuffix(".weight")):
+                self._untie()
         for module, parts in modules.items():
             self._fold(module, parts, files, settings)
+        if self.own_head and any(part.endswith(_ROWS) for parts in modules.values() for part in parts):
+            raise self._no_lora("it changes single rows of the embeddings, and the head that is tied to them")
 
     def drop_second_layer(self) -> None:
         """Leave out what the base's own projector has more than a linear one that takes its place."""
@@ -144,7 +148,7 @@ class Adapted:
         target = tensor_names.canonical(f"{module}.weight")
         if target == EMBEDDINGS[1]:
             raise self._no_lora(f"{module} is the embeddings of an MPT, which are its head too")
-        if self._tied and target in (HEAD, EMBEDDINGS[0]):
+        if self._tied and target in (HEAD, EMBEDDINGS[0]) and not any(part.endswith(_ROWS) for part in parts):
             self._untie()
         if target not in self.tensors:
             raise self._refusal(f"it adapts {module}, which the base does not have")
@@ -202,7 +206,7 @@ class Adapted:
             raise self._refusal(f"it has {found.part} of {found.module} twice")
 
     def _untie(self) -> None:
-        """Give a tied head tensors of its own: PEFT changes head and embeddings each for itself, tied or not."""
+        """Give a tied head a tensor of its own: PEFT changes it and embeddings apart, but for single rows."""
         self.own_head = True
         if HEAD not in self._brought:
             self.tensors.setdefault(HEAD, self._stored.tensors[self._embeddings])

@@ -48,6 +48,7 @@ class AdapterConfig:
         alphas: alpha by pattern.
         rank_stabilized: whether the scale is alpha / √rank in place of alpha / rank (Kalajdzievski 2023).
         weight_decomposed: whether each row's length is learned by itself (DoRA: Liu et al. 2024).
+        copied: ends of the names of modules that are trained whole, as copies of the base's.
         rows: token ids whose embedding rows are replaced, by module pattern; "" for the embeddings.
         base: name or path of the base model.
         base_sha256: `base_sha256` of the base, where we wrote the adapter.
@@ -59,6 +60,7 @@ class AdapterConfig:
     alphas: Mapping[str, float]
     rank_stabilized: bool
     weight_decomposed: bool
+    copied: tuple[str, ...]
     rows: Mapping[str, tuple[int, ...]]
     base: str | None
     base_sha256: str | None
@@ -71,6 +73,10 @@ class AdapterConfig:
         """What B·A is multiplied by."""
         rank = self.rank_of(module)
         return _matching(self.alphas, module, self.alpha) / (math.sqrt(rank) if self.rank_stabilized else rank)
+
+    def copies(self, module: str) -> bool:
+        """Whether a module is trained whole, as a copy: what is tied to the base's own stays as it was."""
+        return any(module == end or module.endswith(f".{end}") for end in self.copied)
 
     def rows_of(self, module: str) -> tuple[int, ...]:
         """Which rows of an embedding are replaced."""
@@ -106,10 +112,18 @@ def read_adapter_config(folder: Path) -> AdapterConfig:
         alphas={pattern: _alpha(folder, pattern, value) for pattern, value in _patterns(folder, raw, "alpha_pattern")},
         rank_stabilized=bool(raw.get("use_rslora")),
         weight_decomposed=bool(raw.get("use_dora")),
+        copied=_copied(raw),
         rows=_rows(folder, raw.get("trainable_token_indices")),
         base=base if isinstance(base, str) else None,
         base_sha256=sha256 if isinstance(sha256, str) else None,
     )
+
+
+def _copied(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    named = raw.get("modules_to_save")
+    if raw.get("ensure_weight_tying") or not isinstance(named, list):  # tied copies stay tied
+        return ()
+    return tuple(end for end in named if isinstance(end, str) and end)
 
 
 def _rank(folder: Path, key: str, value: Any) -> int:

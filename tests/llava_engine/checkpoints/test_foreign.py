@@ -64,6 +64,10 @@ def integers(name: str, weight: Tensor) -> dict[str, Tensor]:
     return {name: weight.to(torch.int8)}
 
 
+def codes(name: str, weight: Tensor) -> dict[str, Tensor]:
+    return {name.replace(".weight", ".codes"): torch.zeros(4, 4, dtype=torch.int16)}
+
+
 def quantize(folder: Path, pack: Callable[[str, Tensor], dict[str, Tensor]]) -> None:
     packed: dict[str, Tensor] = {}
     for name, tensor in load_file(folder / "model.safetensors").items():
@@ -82,6 +86,7 @@ def quantize(folder: Path, pack: Callable[[str, Tensor], dict[str, Tensor]]) -> 
         (nf4, {"quant_method": "bitsandbytes", "load_in_4bit": True}, "config.json says bitsandbytes"),
         (nf4, None, "bitsandbytes"),
         (eight_bits, {"quant_method": "fp8"}, "config.json says fp8"),
+        (codes, {"quant_method": "aqlm"}, "config.json says aqlm"),
         (integers, {"quant_method": "somebody's own"}, "config.json says somebody's own"),
     ],
 )

@@ -132,8 +132,30 @@ def test_a_change_of_a_tied_head_leaves_the_embeddings_and_the_other_way_round(t
     torch.testing.assert_close(opened.tensors.read(EMBEDDINGS), words + ALPHA / RANK * (along @ across).T)
     assert torch.equal(opened.tensors.read(HEAD), words)
     loads(opened)
+    saved = open_checkpoint(
+        peft(
+            tied.parent / "saved",
+            {"model.language_model.embed_tokens.weight": words * 1.01},
+            modules_to_save=["embed_tokens"],
+        )
+    )
+    assert torch.equal(saved.tensors.read(HEAD), words) and not saved.config.language.tie_word_embeddings
     untouched = open_checkpoint(peft(tied.parent / "none", {"multi_modal_projector.linear_1.bias": drawn(width)}))
     assert untouched.config.language.tie_word_embeddings
+
+
+def test_rows_of_tied_embeddings_are_the_heads_too(tied: Path) -> None:
+    words = stored(tied)[EMBEDDINGS]
+    rows = drawn(2, words.shape[1])
+    adapter = {"model.language_model.embed_tokens.token_adapter.trainable_tokens_delta": rows}
+    opened = open_checkpoint(peft(tied.parent / "x", adapter, trainable_token_indices={"embed_tokens": [4, 9]}))
+    assert opened.config.language.tie_word_embeddings
+    assert torch.equal(opened.tensors.read(EMBEDDINGS)[[4, 9]], rows)
+    loads(opened)
+    width = words.shape[1]
+    head = {"lm_head.lora_A.weight": drawn(RANK, width), "lm_head.lora_B.weight": drawn(len(words), RANK)}
+    both = peft(tied.parent / "both", adapter | head, trainable_token_indices={"embed_tokens": [4, 9]})
+    assert "tied" in refused(both).cause
 
 
 @pytest.mark.parametrize("name", ["", ".default"])
