@@ -70,7 +70,12 @@ class HubServer:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        if urlsplit(self.endpoint).scheme not in ("http", "https") or not urlsplit(self.endpoint).hostname:
+        try:
+            parts = urlsplit(self.endpoint)
+            right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # brackets that are no address, or a port that is no number
+            right = False
+        if not right:
             raise ModelError(f"{shown(self.endpoint)!r} is not the address of a hub.", "Set HF_ENDPOINT right.")
 
     def ask(self, path: str, what: str) -> Any:
@@ -218,6 +223,8 @@ class HubServer:
         except (httpx.TimeoutException, TimeUpError) as error:
             raise PassingTrouble("took too long to answer") from error
         except (httpx.ConnectError, httpx.ProxyError) as error:
+            if connections.ended:
+                raise PassingTrouble("took too long to answer") from error
             clause, remedy = why_unreachable(url, error, connections)
             if remedy:
                 raise ModelError(f"{self._host} {clause}.", remedy) from error

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from llava_engine.network.connections import Connections
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_CERTIFICATES = ("ssl_cert_file", "ssl_cert_dir")
 _PIECE_BYTES = 2**16  # of unpacked content at once: whoever counts can stop in time
 
 
@@ -55,7 +54,7 @@ def open_client(error: type[LlavaError]) -> httpx.Client:
         ) from trouble
     except OSError as trouble:  # ssl.SSLError is one
         raise error(
-            f"The certificates of {_set(_CERTIFICATES)} can not be read.",
+            f"The certificates of {_certificates() or 'this system'} can not be read.",
             "Unset it, or set it to a file of certificates in PEM form.",
         ) from trouble
     except (ValueError, httpx.InvalidURL) as trouble:
@@ -68,7 +67,7 @@ def open_client(error: type[LlavaError]) -> httpx.Client:
 def why_unreachable(url: str, trouble: Exception, connections: Connections) -> tuple[str, str]:
     """Why no connection came about: a clause ("can not be reached"), and what to do; "" where nothing is known."""
     if _is_certificate(trouble):
-        if name := _set(_CERTIFICATES, fallback=""):
+        if name := _certificates():
             return "has a certificate that is not trusted", f"Are the certificates of {name} the right ones?"
         bundle = _set(("requests_ca_bundle", "curl_ca_bundle"), fallback="")
         which = f"that of {bundle}" if bundle else "the file of its certificate"
@@ -113,6 +112,11 @@ def _set(names: tuple[str, ...], begins: str = "", *, broken: bool = False, fall
     if broken:
         guilty = [name for name, value in found.items() if not _is_proxy(value)] or guilty
     return " and ".join(sorted(guilty)) or fallback
+
+
+def _certificates() -> str:
+    """The variable that names the certificates to trust, where one does; httpx asks them in this order."""
+    return next((name for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)), "")
 
 
 def _is_proxy(value: str) -> bool:

@@ -40,6 +40,7 @@ class Connections:
         self.ended = False
         self.proxied = False
         self._host = ""
+        self._port = 0
         self._peer = ""
         self._public = False  # once a public server has sent us on, nothing private is opened any more
         self._sockets: list[socket.socket] = []
@@ -57,6 +58,7 @@ class Connections:
     def extensions(self, url: httpx.URL) -> dict[str, Any]:
         """What to give a request as `extensions`, so that its connections are known here."""
         self._host = url.raw_host.decode("ascii")
+        self._port = url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
         return {"trace": self._trace}
 
     def leave(self, url: str, there: str) -> None:
@@ -98,7 +100,7 @@ class Connections:
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("connect_tcp.started"):
-            self.proxied = info["host"] != self._host
+            self.proxied = (info["host"], info["port"]) != (self._host, self._port)
             if self.ended:
                 raise TimeUpError
             if self._public and not self.proxied and resolves_to_private(self._host):

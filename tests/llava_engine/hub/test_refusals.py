@@ -66,10 +66,13 @@ class TestRefusals:
         with pytest.raises(ModelError, match="HF_HUB_OFFLINE"):
             Hub.from_environment(env | {"HF_HUB_OFFLINE": "1"})
 
-    @pytest.mark.parametrize("endpoint", ["ftp://hub.example", "hub.example", "http://"])
+    @pytest.mark.parametrize(
+        "endpoint", ["ftp://hub.example", "hub.example", "http://", "http://me:secret@[::1", "http://me:secret@h:port"]
+    )
     def test_an_endpoint_that_is_none(self, env: dict[str, str], endpoint: str) -> None:
-        with pytest.raises(ModelError, match="not the address of a hub"):
+        with pytest.raises(ModelError, match="not the address of a hub") as refused:
             Hub.from_environment(env | {"HF_ENDPOINT": endpoint})
+        assert "secret" not in str(refused.value)
 
     def test_too_little_space_is_said_before_the_first_byte(
         self, hub: Hub, server: FakeHub, monkeypatch: pytest.MonkeyPatch

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
+import socket
+import ssl
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -78,9 +84,10 @@ def test_a_proxy_that_is_none(ask: Ask, server: RawServer, value: str, monkeypat
     assert "HTTPS_PROXY" in error.cause and "HTTP_PROXY " not in error.cause
 
 
-def test_a_proxy_that_does_not_answer(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("host", ["pictures.example", "127.0.0.1:10"])
+def test_a_proxy_that_does_not_answer(ask: Ask, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://me:secret@127.0.0.1:9")
-    error = refused(ask, "http://pictures.example/x.png")
+    error = refused(ask, f"http://{host}/x.png")
     assert "proxy of ALL_PROXY" in error.cause and "ALL_PROXY" in error.remedy
 
 
@@ -100,7 +107,33 @@ def test_certificates_that_are_none(
         file.write_bytes(content)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     error = refused(ask, server.url("").replace("http", scheme))
-    assert "SSL_CERT_FILE" in error.cause
+    assert "of SSL_CERT_FILE can" in error.cause
+
+
+@pytest.mark.skipif(which("openssl") is None, reason="makes a certificate")
+@pytest.mark.parametrize("setting", ["", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR"])
+def test_a_certificate_that_is_not_trusted(
+    ask: Ask, setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*made, "-keyout", str(key), "-out", str(pem)], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    (tmp_path / "none").mkdir()
+    if setting:
+        monkeypatch.setenv(setting, str(tmp_path / "none"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                context.wrap_socket(connection, server_side=True).close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        error = refused(ask, f"https://127.0.0.1:{listening.getsockname()[1]}")
+    assert "certificate that is not trusted" in error.cause
+    assert (setting or "SSL_CERT_FILE") in error.remedy
 
 
 def test_everybody_is_told_who_asks(ask: Ask, server: RawServer) -> None:

@@ -67,6 +67,16 @@ def test_what_never_ends_is_ended_by_the_clock_thread_and_all(ask: Ask, what: st
                 assert not thread.is_alive()
 
 
+@pytest.mark.parametrize("ask", [fetch_picture, ask_hub])
+def test_an_encrypted_connection_that_is_never_made(ask: Ask) -> None:
+    """The head of a TLS record of 16 KB, and then a byte now and then."""
+    with RawServer(drip(b"\x16\x03\x03\x40\x00", b"\2")) as server:
+        started = time.monotonic()
+        with pytest.raises(LlavaError, match="took too long"):
+            ask(server.url().replace("http", "https"))
+        assert time.monotonic() - started < 10
+
+
 @pytest.fixture
 def _two_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """One address of this machine is the internet, all others are private."""
