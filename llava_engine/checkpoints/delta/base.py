@@ -1,11 +1,12 @@
 """Whether this is the very base that a delta was made from, told from a sample of the numbers.
 
-A delta of ours records a fingerprint of its base. Of any other it can be told by arithmetic. Where a finished weight t
-is within a factor of two of the base's b, t - b is exact in floating point (Sterbenz 1974), so b + delta needs no
-rounding. That holds for every number with |delta| <= |b| / 4 over the right base, without exception; over another base,
-even one fine-tuned from the right one, b and t often differ in their exponents and a part of the sums has to be rounded
-(a fine-tune that moves weights by 0.2 % of their spread: 0.5 % of the sums; an unrelated model: 30 %). A delta that
-was rounded after a subtraction in a wider format tells nothing: nearly all of its sums (88 % and more) are inexact.
+A delta of ours records hashes of a sample of its base. Of any other it can be told by arithmetic. Where a finished
+weight t is within a factor of two of the base's b, t - b is exact in floating point (Sterbenz 1974), so b + delta needs
+no rounding. That holds for every number with |delta| <= |b| / 4 over the right base, without exception; over another
+base, even one fine-tuned from the right one, b and t often differ in their exponents and a part of the sums has to be
+rounded (a fine-tune that moves weights by 0.2 % of their spread: 0.5 % of the sums; an unrelated model: 30 %). A delta
+that was rounded after a subtraction in a wider format tells nothing: nearly all of its sums (88 % and more) are
+inexact.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def likeness(base: TensorFiles, delta: TensorFiles, found: Sequence[Pair]) -> Li
     return Likeness(verdict, share, product / squares**0.5 if squares > 0 else 0.0)
 
 
-def fingerprint(base: TensorFiles, found: Sequence[Pair]) -> dict[str, str]:
+def sample_hashes(base: TensorFiles, found: Sequence[Pair]) -> dict[str, str]:
     """A hash of the sample of every shared tensor, in the finished model's dtype, whatever the base is stored in."""
     shared = [pair for pair in found if pair.shared]
     return {
@@ -86,7 +87,7 @@ def fingerprint(base: TensorFiles, found: Sequence[Pair]) -> dict[str, str]:
     }
 
 
-def check_base(
+def check_delta_base(
     base: TensorFiles,
     delta: TensorFiles,
     found: Sequence[Pair],
@@ -102,7 +103,7 @@ def check_base(
         base: the language model.
         delta: over it.
         found: from `pairs`.
-        recorded: the fingerprint that came with the delta, if it is one of ours.
+        recorded: the hashes that came with the delta, if it is one of ours.
         meant: what the delta says of its base, for a person; "" when it says nothing.
         base_config: its config.json.
         delta_config: its config.json.
@@ -114,7 +115,7 @@ def check_base(
         ModelError: it is the wrong one, or the delta is none.
     """
     if recorded is not None:
-        ours = fingerprint(base, found)
+        ours = sample_hashes(base, found)
         wrong = [name for name, value in ours.items() if recorded.get(name) != value]
         if wrong:
             raise ModelError(

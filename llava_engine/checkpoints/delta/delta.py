@@ -18,7 +18,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from llava_engine.checkpoints.delta.base import fingerprint
+from llava_engine.checkpoints.delta.base import sample_hashes
 from llava_engine.checkpoints.delta.pairs import pairs
 from llava_engine.checkpoints.delta.record import Corrections, write_record
 from llava_engine.checkpoints.delta.sums import Sums, differences, hash_of, ranges, weights
@@ -160,7 +160,7 @@ def make(
                     deque(parts, maxlen=0)
         writer.finish()
         finished = {name: digest.hexdigest() for name, digest in digests.items()}
-        write_record(draft, corrections, fingerprint(ours, found), described, finished)
+        write_record(draft, corrections, sample_hashes(ours, found), described, finished)
         _copy_companions(target, draft)
     return Written(delta, len(found), progress.total, corrections.notes(sum(pair.numbers for pair in found)))
 

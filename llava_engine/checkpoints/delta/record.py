@@ -5,8 +5,8 @@ weights by 1 % of their spread, 0.3 % of them; by 3 %, 1 %). The delta's own ten
 make_delta writes, and its apply reads them as ever, to its own rounding. Where b + (t - b) is not t, the place and t
 itself are stored in files of their own, `exact*.safetensors`, that other readers do not look at: `NAME.places` (int32,
 or int64 in tensors of 2^31 numbers and more; ascending, in the flattened tensor) and `NAME.values`. That is 6 bytes for
-each such float16: 1 % of them cost 3 % of the delta's size. `delta.json` holds the base's fingerprint and a SHA-256 of
-each finished tensor.
+each such float16: 1 % of them cost 3 % of the delta's size. `delta.json` holds hashes of a sample of the base and a
+SHA-256 of each finished tensor.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Record:
     """What came with a delta of ours.
 
     Attributes:
-        base: fingerprint by tensor (base.py).
+        base: hash of a sample by tensor (base.py).
         meant: the base in words.
         finished: SHA-256 of each finished tensor's bytes.
         exact: the corrections; None when no number needs one.

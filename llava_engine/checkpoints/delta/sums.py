@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llava_engine.checkpoints.delta.base import check_base
+from llava_engine.checkpoints.delta.base import check_delta_base
 from llava_engine.checkpoints.delta.pairs import Pair, pairs
 from llava_engine.checkpoints.delta.record import Corrections, Record, read_record
 from llava_engine.checkpoints.plain_weights import refuse_quantized
@@ -72,7 +72,7 @@ class Sums:
         record = read_record(delta)
         try:
             notes = [
-                check_base(
+                check_delta_base(
                     ours,
                     theirs,
                     found,

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from llava_engine.checkpoints.delta import delta as deltas
 from llava_engine.contract import LoadProgress
-from tests.llava_engine.checkpoints.test_delta import base_tensors, difference, same_bits, target_tensors
+from tests.llava_engine.checkpoints.delta.deltas import base_tensors, difference, same_bits, target_tensors
 from tests.llava_engine.originals import JUNE, LLAMA, write
 from tests.llava_tui.conftest import Llava
 
