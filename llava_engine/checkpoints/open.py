@@ -20,6 +20,7 @@ from llava_engine.checkpoints.layouts.hf import reading as hf
 from llava_engine.checkpoints.layouts.layout import Layout
 from llava_engine.checkpoints.layouts.original import reading as original
 from llava_engine.checkpoints.parts import Parts, find_parts
+from llava_engine.checkpoints.template_choice import choose_template
 from llava_engine.conversation import templates
 from llava_engine.errors import ModelError
 from llava_engine.model.config import LanguageConfig
@@ -84,11 +85,13 @@ def _read(parts: Parts, asked_template: str | None) -> Checkpoint:
     check_wrapping(parts.folder, config, tokenizer)
     check_pixels(parts.folder, config, reading.preprocessing)
 
-    template, why = sniff.template(parts.raw, config, tokenizer, parts.form)
+    choice = choose_template(parts.raw, config, tokenizer, parts.form, parts.folder)
+    template, why = choice.name, choice.why
     generation = layout.generation(config, tokenizer, parts.form)
+    template_notes = choice.notes
     if asked_template is not None:
-        template, why = asked_template, f"you asked for it (its content speaks for {template})"
-    notes = (*parts.notes, *parts.weight_notes, *reading.notes, *notes)
+        template, why, template_notes = asked_template, f"you asked for it (its content speaks for {template})", ()
+    notes = (*parts.notes, *parts.weight_notes, *reading.notes, *notes, *template_notes)
     return Checkpoint(
         parts.folder,
         replace(config, template=templates.get(template).name),

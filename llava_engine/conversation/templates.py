@@ -73,6 +73,7 @@ _ALIASES = {
     "chatml_direct": "chatml",
     "mistral_direct": "chatml",
     "llava_llama_2": "llama2",
+    "llava_llama_3": "llama3",
     "v0_plain": "plain",
 }
 
@@ -161,6 +162,25 @@ _MISTRAL = Template(
     stops=(" </s>", "</s>"),
 )
 
+# Newest "llava_llama_3": LLaVA-NeXT on Llama 3 Instruct, which has its own headers (Meta's model card, 2024).
+_LLAMA_3 = Template(
+    name="llama3",
+    made_for="NeXT on Llama 3",
+    system=(
+        "You are a helpful language and vision assistant. "
+        "You are able to understand the visual content that the user provides, "
+        "and assist the user with a variety of tasks using natural language."
+    ),
+    system_tag="<|start_header_id|>system<|end_header_id|>\n\n",
+    system_end="<|eot_id|>",
+    user_tag="<|start_header_id|>user<|end_header_id|>\n\n",
+    user_end="<|eot_id|>",
+    assistant_tag="<|start_header_id|>assistant<|end_header_id|>\n\n",
+    answer_lead="",
+    answer_end="<|eot_id|>",
+    stops=("<|eot_id|>",),
+)
+
 TEMPLATES: dict[str, Template] = {
     "v0": _V0,
     # What June's trainer made of the same data. The original never chats with it: it asks v0 with the form above.
@@ -222,6 +242,7 @@ TEMPLATES: dict[str, Template] = {
         ),
         turn_start="<s>",
     ),
+    "llama3": _LLAMA_3,
     "mpt": _MPT,
     # Newest "mpt": with it the later code asks and trains MPT.
     "mpt-later": replace(

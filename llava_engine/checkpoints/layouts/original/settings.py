@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from llava_engine.checkpoints import sniff
 from llava_engine.checkpoints.checkpoint import Checkpoint
+from llava_engine.checkpoints.template_choice import template_by_family
 from llava_engine.conversation import templates
 from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
 
@@ -136,6 +136,6 @@ def _tell_template(raw: dict[str, Any], checkpoint: Checkpoint, config: LlavaCon
     """State the template where the content alone would speak for another, or the system text is one of its own."""
     raw.pop("llava", None)
     silent = replace(config, template=None, system=None)
-    by_content = templates.get(sniff.template(raw, silent, checkpoint.tokenizer, "whole")[0])
+    by_content = templates.get(template_by_family(raw, silent, checkpoint.tokenizer, "whole").name)
     if by_content.name != config.template or config.system is not None:
         raw["llava"] = {"template": config.template, "system": config.system}
