@@ -98,6 +98,6 @@ def _read(parts: Parts, asked_template: str | None) -> Checkpoint:
         tensors,
         tokenizer,
         reading.preprocessing,
-        Found(generation, name, parts.form, reading.tower, parts.base, why, notes),
+        Found(generation, name, parts.form, reading.tower, parts.base.folder if parts.base else None, why, notes),
         raw,
     )

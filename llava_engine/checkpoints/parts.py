@@ -14,6 +14,8 @@ from typing import Any
 
 from llava_engine.checkpoints.adapters import adapters
 from llava_engine.checkpoints.adapters.adapted import Adapted
+from llava_engine.checkpoints.adapters.base import Base, find_base
+from llava_engine.checkpoints.adapters.config import FILE, AdapterConfig, read_adapter_config
 from llava_engine.checkpoints.checkpoint import RawFiles
 from llava_engine.checkpoints.picture_files import PictureFile, find_picture_file
 from llava_engine.checkpoints.plain_weights import plain_tensors
@@ -46,7 +48,8 @@ class Parts:
         form: whether it is whole.
         raw: the parsed config.json: its own, or what stands for it over a base.
         home: the folder of that config.json, and of what goes with it.
-        base: the base model's folder, for an adapter or a projector.
+        base: the base model, for an adapter or a projector.
+        settings: an adapter's adapter_config.json.
         towers: folders that the user gave, by the name that they stand for; "" stands for any.
         force: take an adapter for another base all the same.
         notes: what is odd but works: one sentence each.
@@ -56,7 +59,8 @@ class Parts:
     form: Form
     raw: Mapping[str, Any]
     home: Path
-    base: Path | None
+    base: Base | None
+    settings: AdapterConfig | None
     towers: Mapping[str, Path]
     force: bool
     notes: tuple[str, ...] = ()
@@ -96,7 +100,9 @@ class Parts:
     @cached_property
     def pictures(self) -> PictureFile | None:
         """What its own folder, or else its base's, says of how pictures are made ready. Raises `ModelError`."""
-        return find_picture_file(self.home, *([self.base] if self.base else []))
+        folders = [self.folder] if self.folder.is_dir() else []
+        folders += [self.home, *([self.base.folder] if self.base else [])]
+        return find_picture_file(*dict.fromkeys(folders))
 
     def tokenizer(self, added: tuple[str, ...], tensors: TensorSource) -> tuple[Tokenizer, RawFiles]:
         """The folder's own, or its base's.
@@ -111,7 +117,7 @@ class Parts:
             ModelError: there is none, or its files are broken.
         """
         own = any((self.folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model"))
-        folder = self.folder if own or self.base is None else self.base
+        folder = self.folder if own or self.base is None else self.base.folder
         for name in TOKENIZER_FILES:
             if (folder / name).exists():
                 check_own_file(folder, folder / name)
@@ -128,7 +134,9 @@ class Parts:
     def _adapted(self) -> Adapted | None:
         if self.base is None:
             return None
-        return adapters.onto_base(self.folder, self.raw, self.base, self._outside_tower, force=self.force)
+        return adapters.onto_base(
+            self.folder, self.raw, self.settings, self.base, self._outside_tower, force=self.force
+        )
 
     @cached_property
     def _plain(self) -> tuple[TensorFiles, tuple[str, ...]]:
@@ -144,17 +152,18 @@ def find_parts(folder: Path, *, base: Path | None, towers: Mapping[str, Path], f
     Raises:
         ModelError: there is none, its config.json is broken, or its base is not on this machine.
     """
-    folder, base = snapshot_or_folder(folder), snapshot_or_folder(base) if base is not None else None
+    folder = snapshot_or_folder(folder)
     if not folder.exists():
         raise ModelError(f"There is no model folder {folder}.", "Give a folder that holds config.json and weights.")
     form = adapters.form(folder)
     if form == "whole":
-        return Parts(folder, form, read_json(folder / "config.json"), folder, None, towers, force)
+        return Parts(folder, form, read_json(folder / "config.json"), folder, None, None, towers, force)
     raw, home = adapters.own_config(folder), folder
-    named = adapters.named_base(folder, raw)
-    found = adapters.find_base(folder, named, base)
-    notes = adapters.other_base_note(folder, named, found) if base is not None else ()
+    settings = read_adapter_config(folder) if form == "adapter" else None
+    named = (settings.base if settings else None) or str(raw.get("_name_or_path") or "")
+    found = find_base(folder, named, base, "a projector" if settings is None else "an adapter")
+    notes = found.note(named, FILE if settings and settings.base else "config.json") if base is not None else ()
     if not raw:
         raw = adapters.config_over(folder, found)
-        home = found if folder.is_dir() else folder.parent
-    return Parts(folder, form, raw, home, found, towers, force, notes)
+        home = found.folder if folder.is_dir() else folder.parent
+    return Parts(folder, form, raw, home, found, settings, towers, force, notes)

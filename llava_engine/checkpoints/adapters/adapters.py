@@ -1,6 +1,6 @@
 """Adapters and projectors over a base model: LoRA folders of the original and of PEFT, projectors in folders and files.
 
-What they are, which base they go onto, and which of their files hold what; what comes out is one source of tensors
+What they are, and which of their files hold what; what comes out is one source of tensors
 under canonical names. What becomes of each tensor is adapted.py's.
 """
 
@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints.adapters.adapted import Adapted
+from llava_engine.checkpoints.adapters.base import Base
 from llava_engine.checkpoints.adapters.base_check import check_adapted_base
-from llava_engine.checkpoints.adapters.config import FILE, read_adapter_config
+from llava_engine.checkpoints.adapters.config import FILE, AdapterConfig
 from llava_engine.checkpoints.adapters.projector_file import config_of_file, shapes_in
 from llava_engine.checkpoints.layouts.original.config import is_original
 from llava_engine.checkpoints.plain_weights import plain_tensors
 from llava_engine.checkpoints.renamed_tensors import View, canonical_names
 from llava_engine.checkpoints.sniff import Form
 from llava_engine.errors import ModelError
-from llava_engine.files.foreign import foreign_weights
 from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import TensorFiles, TensorSource
-from llava_engine.hub.cache import find_in_cache, id_of_snapshot
 
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _REST = ("non_lora_trainables.safetensors", "non_lora_trainables.bin")
@@ -41,7 +40,7 @@ def form(path: Path) -> Form:
     return "whole"
 
 
-def own_config(path: Path) -> dict[str, Any]:
+def own_config(path: Path) -> Mapping[str, Any]:
     """An adapter's own config.json; empty where it has none, as PEFT's adapters and files by themselves.
 
     Raises:
@@ -53,91 +52,55 @@ def own_config(path: Path) -> dict[str, Any]:
     return read_json(file) if path.is_dir() and file.exists() else {}
 
 
-def config_over(path: Path, base: Path) -> dict[str, Any]:
+def config_over(path: Path, base: Base) -> Mapping[str, Any]:
     """The config.json for an adapter that has none: its base's, or one made of base and projector.
 
     Raises:
         ModelError: neither says what pictures go through.
     """
     if path.is_file():
-        return config_of_file(path, base)
-    raw = read_json(base / "config.json")
-    if is_original(raw) or "vision_config" in raw:
-        return raw
+        return config_of_file(path, base.config)
+    if is_original(base.config) or "vision_config" in base.config:
+        return base.config
     raise ModelError(
-        f"{path} has no config.json, and {base} is a bare language model: nothing says what pictures go through.",
+        f"{path} has no config.json, and {base.folder} is a bare language model: "
+        "nothing says what pictures go through.",
         "Give a LLaVA as --base FOLDER, or put the adapter's config.json beside it.",
     )
 
 
-def named_base(folder: Path, raw: Mapping[str, Any]) -> str:
-    """What an adapter's or a projector's own files call its base; "" where they do not say."""
-    named = raw.get("_name_or_path")
-    if (folder / FILE).is_file():
-        named = read_adapter_config(folder).base or named
-    return str(named or "")
-
-
-def find_base(folder: Path, named: str, given: Path | None) -> Path:
-    """The folder of the base model: given, or where the adapter's own files say, or in the hub's cache.
-
-    Raises:
-        ModelError: it is not on this machine.
-    """
-    for place in [given] if given is not None else _places(named, folder):
-        if (place / "config.json").is_file():
-            return place
-    if given is None and (cached := find_in_cache(named)) is not None:
-        return cached
-    if given is not None:
-        none = ModelError(
-            f"The base {given} is no model folder: it has no config.json.", "Give another: --base FOLDER."
-        )
-        raise foreign_weights(given) or none
-    what = "a projector" if form(folder) == "projector" else "an adapter"
-    raise ModelError(
-        f"{folder} is {what} over {named or 'a base model'}, which is not on this machine.",
-        "Give the base model's folder: --base FOLDER.",
-    )
-
-
-def other_base_note(folder: Path, named: str, base: Path) -> tuple[str, ...]:
-    """A note where the base has another name than the adapter's files say: that alone is no error, folders move."""
-    own = read_json(base / "config.json").get("_name_or_path")
-    names = [base.name, base.resolve().name, id_of_snapshot(base) or "", own if isinstance(own, str) else ""]
-    if not named or Path(named).name in [Path(name).name for name in names]:
-        return ()
-    file = FILE if (folder / FILE).is_file() else "config.json"
-    return (f"{file} names {named} as its base; it goes onto {base} now.",)
-
-
 def onto_base(
-    path: Path, raw: Mapping[str, Any], base: Path, tower: Callable[[], TensorSource | None], *, force: bool
+    path: Path,
+    raw: Mapping[str, Any],
+    settings: AdapterConfig | None,
+    base: Base,
+    tower: Callable[[], TensorSource | None],
+    *,
+    force: bool,
 ) -> Adapted:
     """The base's tensors with what `path` trained folded in, all under canonical names.
 
     Args:
         path: the adapter's or projector's folder, or a projector's file.
         raw: its config.json; the base's where it has none.
-        base: the base model's folder.
+        settings: its adapter_config.json; None for a projector.
+        base: what it goes onto.
         tower: gives the tower that the config names, for an adapter that changes it; None where it is not here.
         force: go on when settings or fingerprint speak for another base; shapes must fit all the same.
 
     Raises:
         ModelError: the adapter is for another base, a tensor of it has no place, or its settings are not supported.
     """
-    settings = read_adapter_config(path) if form(path) == "adapter" else None
     plain = [TensorFiles(path, [file]) for file in _plain_files(path)]
-    base_config = read_json(base / "config.json")
     matrices = _matrices(path) if settings is not None else None
-    whole = View(base, canonical_names(plain_tensors(base, base_config)[0]))
+    whole = View(base.folder, canonical_names(plain_tensors(base.folder, base.config)[0]))
     stored = _with_tower(whole, [*plain, *([matrices] if matrices else [])], tower)
-    adapted = Adapted(path, base, stored, tied=_is_tied(base_config))
+    adapted = Adapted(path, base.folder, stored, tied=base.is_tied)
     for files in plain:
         adapted.replace(files)
     if settings is not None and matrices is not None:
         adapted.fold(matrices, settings)
-        _check_projector(path, base, adapted)
+        _check_projector(path, base.folder, adapted)
     if is_original(raw) and raw.get("mm_projector_type", "linear") == "linear":
         adapted.drop_second_layer()
     adapted.settle_rows(raw.get("vocab_size"), alone=settings is None)
@@ -167,13 +130,6 @@ def _with_tower(
     return View(base.folder, {name: (source, name) for source in (base, outside) for name in source.tensors})
 
 
-def _is_tied(raw: Mapping[str, Any]) -> bool:
-    """Whether a base's head is its embeddings; an MPT's always is, and an adapter's head has no place there."""
-    text = raw.get("text_config")
-    inside = text.get("tie_word_embeddings", False) if isinstance(text, Mapping) else False
-    return bool(raw.get("tie_word_embeddings", inside))
-
-
 def _check_projector(path: Path, base: Path, adapted: Adapted) -> None:
     """Say what is missing where neither base nor adapter has a projector."""
     if not any(name.startswith("multi_modal_projector.") for name in adapted.tensors):
@@ -193,11 +149,3 @@ def _plain_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     return [file for names in (_REST, _PROJECTORS) if (file := _first(path, names))]
-
-
-def _places(named: str, folder: Path) -> list[Path]:
-    path = Path(named)
-    if path.is_absolute():
-        return [path]
-    around = (folder, folder.parent, folder.parent.parent, Path.cwd())
-    return [place / part for place in around for part in (path, Path(path.name)) if part.name]

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from llava_engine.checkpoints.adapters.base import Base
 from llava_engine.checkpoints.tensor_names import embeddings_in
 from llava_engine.errors import ModelError
-from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import TensorSource
 
 # What the settings of a language model have that training does not change.
@@ -38,7 +38,7 @@ _SIZES = {2048: "a 1B", 3200: "a 3B", 4096: "a 7B", 5120: "a 13B", 6656: "a 30B"
 def check_adapted_base(
     path: Path,
     raw: Mapping[str, Any],
-    base: Path,
+    base: Base,
     stored: TensorSource,
     adapted: TensorSource,
     words: Tensor | None,
@@ -51,7 +51,7 @@ def check_adapted_base(
     Args:
         path: the adapter.
         raw: its config.json.
-        base: the base's folder.
+        base: the base.
         stored: the base's tensors.
         adapted: the same with the adapter in them.
         words: embeddings that came along whole.
@@ -63,10 +63,8 @@ def check_adapted_base(
     """
     embeddings = embeddings_in(stored)
     rows, width = adapted.tensors[embeddings].shape
-    _check_width(path, base, adapted, width)
-    settings = read_json(base / "config.json")
-    text = settings.get("text_config")
-    settings = text if isinstance(text, dict) else settings
+    _check_width(path, base.folder, adapted, width)
+    settings = base.language
     signs = [
         f"{key} is {raw[key]} there and {settings[key]} here"
         for key in _LASTING
@@ -81,7 +79,7 @@ def check_adapted_base(
         signs.append("its weights are others than those that it was trained on")
     if signs and not force:
         raise ModelError(
-            f"{path} was trained on another base than {base}: {signs[0]}.",
+            f"{path} was trained on another base than {base.folder}: {signs[0]}.",
             "Give the right one with --base FOLDER, or go on all the same with --force.",
         )
 

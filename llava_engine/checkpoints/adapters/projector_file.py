@@ -6,6 +6,7 @@ with it does not tell: the user gives that. Builds no model.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ def shapes_in(file: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def config_of_file(file: Path, base: Path) -> dict[str, Any]:
-    """A config.json in the original's layout for a projector's file over a base.
+def config_of_file(file: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A config.json in the original's layout for a projector's file over a base, whose config is `raw`.
 
     A config.json of an original LLaVA beside the file (or beside its folder, where the trainer puts those of steps
     in between) goes first.
@@ -47,7 +48,6 @@ def config_of_file(file: Path, base: Path) -> dict[str, Any]:
     for folder in (file.parent, file.parent.parent):
         if (folder / "config.json").is_file() and is_original(beside := read_json(folder / "config.json")):
             return beside
-    raw = read_json(base / "config.json")
     added = 0
     if EMBEDDINGS[0] in shapes and type(raw.get("vocab_size")) is int:
         brought = shapes[EMBEDDINGS[0]][0]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from transformers import LlavaProcessor
 
 from llava_engine.checkpoints.open import open_checkpoint
@@ -93,6 +96,19 @@ def test_a_towers_settings_by_either_name_and_none_is_said(room: Path) -> None:
     without = open_checkpoint(room / "newest")
     assert without.preprocessing.mean == Preprocessing("square", (28, 28), 28).mean
     assert any("Nothing says how pictures" in note for note in without.found.notes)
+
+
+def test_an_adapters_own_settings_go_before_its_bases(tmp_path: Path) -> None:
+    base, adapter = complete(TINY, tmp_path / "base"), tmp_path / "adapter"
+    adapter.mkdir()
+    settings = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "base"}
+    (adapter / "adapter_config.json").write_text(json.dumps(settings))
+    width = TINY.language.hidden_size
+    save_file({"multi_modal_projector.linear_2.bias": torch.ones(width)}, adapter / "adapter_model.safetensors")
+    assert open_checkpoint(adapter).preprocessing == open_checkpoint(base).preprocessing
+    shutil.copy(base / "preprocessor_config.json", adapter)
+    state(adapter / "preprocessor_config.json", **OTHERS)
+    assert open_checkpoint(adapter).preprocessing.mean == (0.1, 0.2, 0.3)
 
 
 def test_no_settings_at_all_are_refused_where_nothing_else_can_have_them(tmp_path: Path) -> None:
