@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from llava_engine.conversation.conversation import Conversation
+from llava_engine.errors import UsageError
 from llava_engine.plan import Plan
+
+LEAST_PENALTY = 0.001
+"""Of repetition: a factor beyond it (or beyond its inverse) carries logits out of what float32 tells apart."""
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -28,6 +33,9 @@ class Sampling:
         repetition_penalty: 1 is none (Keskar et al. 2019, section 4.1).
         seed: the same seed gives the same text; None draws one.
         max_new_tokens: the answer ends here at the latest.
+
+    Raises:
+        UsageError: a value that is none of these, or no number.
     """
 
     temperature: float = 0.0
@@ -38,16 +46,20 @@ class Sampling:
     max_new_tokens: int = 256
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError(f"temperature must be 0 or more, not {self.temperature}")
+        if not 0 <= self.temperature < math.inf:  # so that what is no number is refused, too
+            raise UsageError(f"temperature must be 0 or more, not {self.temperature}.")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must be above 0 and at most 1, not {self.top_p}")
+            raise UsageError(f"top_p must be above 0 and at most 1, not {self.top_p}.")
         if self.top_k < 0:
-            raise ValueError(f"top_k must be 0 or more, not {self.top_k}")
-        if self.repetition_penalty <= 0:
-            raise ValueError(f"repetition_penalty must be above 0, not {self.repetition_penalty}")
+            raise UsageError(f"top_k must be 0 or more, not {self.top_k}.")
+        if not LEAST_PENALTY <= self.repetition_penalty <= 1 / LEAST_PENALTY:
+            raise UsageError(
+                f"repetition_penalty must be {LEAST_PENALTY} to {1 / LEAST_PENALTY:.0f}, not {self.repetition_penalty}."
+            )
+        if self.seed is not None and not -(2**63) <= self.seed < 2**64:  # what torch's generators take
+            raise UsageError(f"seed must be a number of 64 bits, not {self.seed:.6g}.")
         if self.max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}")
+            raise UsageError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}.")
 
 
 GREEDY = Sampling()

@@ -10,6 +10,8 @@ from torch import Tensor
 from llava_engine.contract import Sampling
 from llava_engine.errors import ModelError
 
+_COLD = 1e-3  # here all but the likeliest are as good as impossible, and a logit of 1e35 is still in range
+
 
 def sample(logits: Tensor, sampling: Sampling, seen: Sequence[int], generator: torch.Generator | None) -> int:
     """Choose a token.
@@ -36,8 +38,15 @@ def sample(logits: Tensor, sampling: Sampling, seen: Sequence[int], generator: t
     if sampling.temperature == 0:
         return int(likeliest)
     # Drawn on the CPU, where a seed means the same on every machine.
-    probabilities = filtered(logits.cpu() / sampling.temperature, sampling.top_k, sampling.top_p).softmax(-1)
+    probabilities = filtered(_heated(logits.cpu(), sampling.temperature), sampling.top_k, sampling.top_p).softmax(-1)
     return int(torch.multinomial(probabilities, 1, generator=generator))
+
+
+def _heated(logits: Tensor, temperature: float) -> Tensor:
+    """Logits over temperature; below a thousandth, where that could leave float32, the largest is moved to 0 before."""
+    if temperature >= _COLD:
+        return logits / temperature
+    return (logits - logits.max()) / max(temperature, torch.finfo(torch.float32).tiny)
 
 
 def penalized(logits: Tensor, seen: Sequence[int], penalty: float) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import (
@@ -12,6 +14,7 @@ from transformers import (
 
 from llava_engine.contract import Sampling
 from llava_engine.decoding.sampling import filtered, generator_for, penalized, sample
+from llava_engine.errors import UsageError
 
 
 def logits(seed: int, size: int = 50) -> torch.Tensor:
@@ -78,3 +81,43 @@ def test_the_same_seed_draws_the_same() -> None:
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-320, 1e-40, 1e-8, 9e-4])
+def test_a_temperature_of_almost_nothing_is_greedy(temperature: float) -> None:
+    for seed in range(5):
+        sampling = Sampling(temperature=temperature, seed=seed)
+        scores = logits(seed) * 100
+        assert sample(scores, sampling, [], generator_for(sampling)) == int(scores.argmax())
+
+
+def test_the_hottest_is_even() -> None:
+    sampling = Sampling(temperature=1.7e308, seed=1)
+    chance = generator_for(sampling)
+    drawn = torch.tensor([sample(torch.tensor([0.0, 50.0]), sampling, [], chance) for _ in range(2000)])
+    assert 0.45 < drawn.float().mean() < 0.55
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"temperature": -1e-320},
+        {"top_p": float("nan")},
+        {"repetition_penalty": float("nan")},
+        {"repetition_penalty": 1e-320},
+        {"repetition_penalty": 1e300},
+        {"seed": 2**64},
+        {"seed": -(2**63) - 1},
+    ],
+    ids=str,
+)
+def test_what_is_no_number_or_out_of_range_is_a_users_error(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        Sampling(**wrong)
+
+
+@pytest.mark.parametrize("seed", [2**64 - 1, -(2**63), 0])
+def test_every_seed_that_is_taken_draws(seed: int) -> None:
+    assert generator_for(Sampling(temperature=1, seed=seed)) is not None

@@ -132,6 +132,7 @@ def test_a_question_longer_than_any_model_holds_is_refused(llava: Llava) -> None
         ["-i", "-", "-i", "-"],
         ["Why?", "--temperature", "-1"],
         ["Why?", "--temperature", "nan"],
+        ["Why?", "--temperature", "inf"],
         ["Why?", "--max-new-tokens", "0"],
         ["Why?", "--nonsense"],
     ],
