@@ -1,10 +1,11 @@
-"""Where our files are: data, config, state and cache folders of this user. It creates nothing.
+"""Where our files are: data, config, state and cache folders of this user, made for this user alone when needed.
 
 $LLAVA_HOME puts all four below one folder (portable use, tests).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,3 +40,15 @@ def user_paths(env: Mapping[str, str] = os.environ) -> Paths:
     return Paths(
         data=dirs.user_data_path, config=dirs.user_config_path, state=dirs.user_state_path, cache=dirs.user_cache_path
     )
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder, and those above it that are missing, for this user alone (XDG Base Directory Specification).
+
+    `Path.mkdir` gives its mode to the last one only. Raises `OSError`.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 from llava_engine.byte_text import gigabytes
+from llava_engine.contract import LoadProgress
 from llava_engine.errors import ModelError, StorageError
 from llava_engine.files.atomic import write_text
 from llava_engine.files.lock import try_lock
@@ -31,15 +32,6 @@ if TYPE_CHECKING:
 
 READ_BYTES = 2**20
 YES = frozenset({"1", "on", "yes", "true"})
-
-
-@dataclass(frozen=True)
-class FetchProgress:
-    """How far a download is: which file, and the bytes of all files, those from earlier included."""
-
-    file: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -80,11 +72,12 @@ class Hub:
         blobs = self._blobs(repository)
         return sum(file.size - _bytes_here(blobs, file) for file in repository.files)
 
-    def fetch(self, repository: Repository, on_progress: Callable[[FetchProgress], None] = lambda _: None) -> Path:
+    def fetch(self, repository: Repository, on_progress: Callable[[LoadProgress], None] | None = None) -> Path:
         """Bring a model into the cache, going on where an earlier try ended.
 
         Args:
-            on_progress: told with every piece that arrives.
+            on_progress: told with every piece that arrives: which file, and bytes of all files, those from earlier
+                included.
 
         Returns:
             The snapshot: a folder as a model is opened from.
@@ -104,7 +97,8 @@ class Hub:
                 blob = folder / "blobs" / file.blob
 
                 def tell(here: int, file: RemoteFile = file, before: int = done) -> None:
-                    on_progress(FetchProgress(file.name, before + here, repository.bytes))
+                    if on_progress:
+                        on_progress(LoadProgress(file.name, before + here, repository.bytes))
 
                 if not (blob.is_file() and blob.stat().st_size == file.size):
                     self._fetch_file(repository, file, blob, tell)

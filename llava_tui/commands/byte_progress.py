@@ -17,9 +17,9 @@ _SECONDS_BETWEEN = 0.1  # pieces are small, and there are many
 
 
 @contextmanager
-def byte_progress() -> Iterator[Callable[[LoadProgress], None] | None]:
-    """What to call with progress, for the length of the block; None when nobody looks."""
-    if not sys.stderr.isatty():
+def byte_progress(*, shown: bool = True) -> Iterator[Callable[[LoadProgress], None] | None]:
+    """What to call with progress, for the length of the block; None when nobody looks, or nothing is to be `shown`."""
+    if not (shown and sys.stderr.isatty()):
         yield None
         return
     from rich.console import Console
@@ -34,12 +34,14 @@ def byte_progress() -> Iterator[Callable[[LoadProgress], None] | None]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("checking", total=None)
-        told = 0.0
+        told, stage = 0.0, ""
 
         def tell(at: LoadProgress) -> None:
-            nonlocal told
-            if time.monotonic() - told > _SECONDS_BETWEEN or at.done == at.total:
-                told = time.monotonic()
+            nonlocal told, stage
+            if at.stage != stage or at.done == at.total or time.monotonic() - told > _SECONDS_BETWEEN:
+                if not stage:  # what was there before has no speed
+                    bars.reset(bar, total=at.total, completed=at.done)
+                told, stage = time.monotonic(), at.stage
                 bars.update(bar, completed=at.done, total=at.total, description=one_line(at.stage))
 
         yield tell

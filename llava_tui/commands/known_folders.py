@@ -14,6 +14,7 @@ from pathlib import Path
 from llava_engine.contract import ModelCard
 from llava_engine.errors import StorageError
 from llava_engine.files.atomic import write_text
+from llava_tui.paths import make_private
 
 KEPT = 100
 
@@ -68,5 +69,5 @@ def _file(state: Path) -> Path:
 def _write(folders: list[KnownFolder], state: Path) -> None:
     rows = [{"path": str(folder.path), "opened": folder.opened} for folder in folders]
     with contextlib.suppress(OSError, StorageError):
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(state)
         write_text(_file(state), json.dumps({"folders": rows}, indent=1) + "\n")

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,12 +17,12 @@ import typer
 from llava_engine.byte_text import gigabytes
 from llava_engine.errors import LlavaError, ModelError
 from llava_engine.opening import Placement, Source
-from llava_engine.terminal_safe import one_line, strip_control
+from llava_engine.terminal_safe import strip_control
 from llava_tui.commands import options
+from llava_tui.commands.byte_progress import byte_progress
 from llava_tui.commands.say import say
 
 if TYPE_CHECKING:
-    from llava_engine.hub.fetching import FetchProgress
     from llava_engine.plan import Plan
 
 app = typer.Typer(
@@ -150,7 +147,7 @@ def get(
             _note(advice[0].upper() + advice[1:] + ".")
         _confirm(f"Fetch {gigabytes(missing)} into {hub.cache}?", yes)
     try:
-        with _progress(missing, repository.bytes) as tell:
+        with byte_progress(shown=missing > 0) as tell:
             folder = hub.fetch(repository, tell)
     except KeyboardInterrupt:
         _note(f"\nStopped. Go on with: llava models get {model}")
@@ -206,36 +203,6 @@ def _confirm(question: str, yes: bool, *, default: bool = True) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UnansweredError(strip_control(question), "Nobody can answer here; say it again with --yes.")
     typer.confirm(strip_control(question), default=default, abort=True, err=True)
-
-
-@contextmanager
-def _progress(missing: int, total: int) -> Iterator[Callable[[FetchProgress], None]]:
-    """A line on standard error that says how far it is, when somebody looks."""
-    if not missing or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("", total=total, completed=total - missing)
-        told, file = 0.0, ""
-
-        def tell(at: FetchProgress) -> None:
-            nonlocal told, file
-            # Pieces are small, and there are many.
-            if at.file != file or at.done == at.total or time.monotonic() - told > 0.1:
-                told, file = time.monotonic(), at.file
-                bars.update(bar, completed=at.done, description=one_line(at.file))
-
-        yield tell
 
 
 def _say(text: str) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from llava_engine.hub.fetching import FetchProgress, Hub
+from llava_engine.contract import LoadProgress
+from llava_engine.hub.fetching import Hub
 
 ID = "someone/a-model"
 WEIGHTS = bytes(range(256)) * 400
 CONFIG = b'{"model_type": "llava"}'
 
 
-def get(hub: Hub, on_progress: Callable[[FetchProgress], None] = lambda _: None) -> Path:
+def get(hub: Hub, on_progress: Callable[[LoadProgress], None] | None = None) -> Path:
     return hub.fetch(hub.look_up(ID), on_progress)
 
 

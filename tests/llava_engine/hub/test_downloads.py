@@ -7,11 +7,12 @@ import shutil
 
 import pytest
 
+from llava_engine.contract import LoadProgress
 from llava_engine.errors import ModelError
 from llava_engine.hub.cache import (
     find_in_cache,
 )
-from llava_engine.hub.fetching import FetchProgress, Hub
+from llava_engine.hub.fetching import Hub
 from llava_engine.hub.server import HubServer
 from tests.fakes.fake_hub import COMMIT, FakeHub, another_range, cut_after, git_sha1, hang, instead, status, whole
 from tests.llava_engine.hub.parts import CONFIG, ID, WEIGHTS, blobs, get
@@ -43,7 +44,7 @@ class TestFetching:
         assert [request.path for request in server.requests] == [f"/api/models/{ID}/revision/main"]
 
     def test_progress_counts_up_to_the_whole(self, hub: Hub) -> None:
-        told: list[FetchProgress] = []
+        told: list[LoadProgress] = []
         get(hub, told.append)
         assert [at.done for at in told] == sorted(at.done for at in told)
         assert (told[-1].done, told[-1].total) == (len(WEIGHTS) + len(CONFIG),) * 2
