@@ -23,8 +23,7 @@ SHUT_DOORS = [
     ("llava_engine/pictures/opening.py", ("torch", "transformers", "llava_engine.model")),
     ("training/", ("llava_tui", "textual")),
     ("llava_tui/", ("transformers", "training")),
-    ("llava_tui/session/session.py", ("textual", "torch")),
-    ("llava_tui/session/token_pump.py", ("textual", "torch")),
+    ("llava_tui/session/", ("textual", "torch")),
     ("llava_tui/history/store.py", ("textual", "torch")),
 ]
 

@@ -24,7 +24,7 @@ from llava_tui.screens.history import HistoryScreen
 from llava_tui.screens.picture_picker import PicturePicker
 from llava_tui.screens.picture_viewer import PictureViewer
 from llava_tui.session.model_loader import LoadModel
-from llava_tui.session.pasted_pictures import find_sources, without_sources
+from llava_tui.session.pasted_pictures import find_sources, is_data_url, without_sources
 from llava_tui.session.session import ChatSession
 from llava_tui.terminal.clipboard import copy_text, paste_picture
 from llava_tui.terminal.letters import letter
@@ -85,6 +85,8 @@ class ChatScreen(ChatView):
             self.prompt.area.sent("")  # a path that a terminal typed instead of pasting it: a picture, not a message
             for source in found:
                 self.session.attach(source.location)
+        elif not self.session.takes(len(text)):
+            pass  # it stays in the prompt
         elif self.editing is not None:
             self.prompt.area.sent(text)
             self.session.edit(self.editing.id, text)
@@ -99,6 +101,11 @@ class ChatScreen(ChatView):
         """Pictures become chips. Of a text that only mentions some on other machines nothing is fetched before it is
         sent, and it stays whole: these may be words about an address, and the address may not answer.
         """
+        if is_data_url(event.text.strip()):
+            self.session.attach(event.text.strip())
+            return
+        if not self.session.takes(self.prompt.area.letters + len(event.text)):
+            return  # it stays where it was copied
         found = find_sources(event.text)
         alone = bool(found) and not without_sources(event.text, found)
         taken = [source for source in found if alone or not source.fetched]

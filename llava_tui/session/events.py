@@ -56,7 +56,8 @@ class BranchChanged:
     """The shown branch of this chat is another one from `from_turn_id` on (a version was flipped, regenerated, edited).
 
     Everything before it stays as it is; `from_turn_id` is a turn of the new branch. Turns of the new branch from there
-    on are to be read with `ChatSession.page()`; no `TurnAdded` is sent for those that were there already.
+    on are to be read with `ChatSession.page()`, which holds what the other events of the same poll tell of turns; no
+    `TurnAdded` is sent for those that were there already.
     """
 
     from_turn_id: int

@@ -16,7 +16,7 @@ SAVE_EVERY_S = 1.0
 """What a killed process may lose of a growing answer, in seconds."""
 
 
-class Answer:
+class GrowingAnswer:
     """An answer on its way.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 from llava_engine.errors import LlavaError, OutOfMemoryError
 from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.commands.plan_lines import plan_lines
-from llava_tui.session.events import AnswerGrew, BranchChanged, ChatChanged, Event, Loading, Notice, TurnAdded
+from llava_tui.session.events import Event, Loading, Notice
 
 
 class Outbox:
@@ -53,19 +53,9 @@ class Outbox:
         self.add(Notice(strip_control(f"Something broke: {reason(error)}"), strip_control(remedy)))
 
     def take(self) -> list[Event]:
-        """All events, oldest first.
-
-        A screen reads the turns anew at the last change of chat or branch, and finds there what came after it.
-        """
+        """All events, oldest first."""
         events, self._events = self._events, []
-        reread = max(
-            (i for i, event in enumerate(events) if isinstance(event, ChatChanged | BranchChanged)), default=-1
-        )
-        return [
-            event
-            for i, event in enumerate(events)
-            if not (i > reread >= 0 and isinstance(event, TurnAdded | AnswerGrew))
-        ]
+        return events
 
 
 def reason(error: BaseException | None) -> SafeText:

@@ -57,6 +57,11 @@ def is_to_be_seen_by_its_bytes(path: Path) -> bool:
         return is_to_be_seen(kind_of(file.read(4096)))  # more than any signature needs
 
 
+def is_data_url(text: str) -> bool:
+    """Whether the text is a picture written out, which may be as long as a picture."""
+    return _DATA.fullmatch(text) is not None
+
+
 def find_sources(
     text: str,
     is_file: Callable[[Path], bool] = Path.is_file,

@@ -18,7 +18,7 @@ RATE_WINDOW_S = 2.0
 
 
 @dataclass(frozen=True)
-class Batch:
+class Taken:
     """What came since the last `take()`.
 
     Attributes:
@@ -63,7 +63,7 @@ class TokenPump:
         self._delivered = False
         submit(self._run)
 
-    def take(self) -> Batch:
+    def take(self) -> Taken:
         """What came since the last call. After a batch with `done`, every further one is empty and done."""
         done = self._done.is_set()  # asked before the deque is emptied: nothing is appended after it is set
         texts = []
@@ -75,9 +75,9 @@ class TokenPump:
                 self._first_at = arrived_at
         self._pieces += len(texts)
         if not done or self._delivered:
-            return Batch("".join(texts), done)
+            return Taken("".join(texts), done)
         self._delivered = True
-        return Batch("".join(texts), done, self._reply, self._error)
+        return Taken("".join(texts), done, self._reply, self._error)
 
     def cancel(self) -> None:
         """Ask the engine to end after the token it is at. What it said until then still arrives."""

@@ -42,7 +42,7 @@ def _name_plain_code(state: StateCore) -> None:
             token.info = "text"
 
 
-class Answer(Vertical):
+class AnswerText(Vertical):
     """The text of one answer.
 
     Args:
@@ -50,7 +50,7 @@ class Answer(Vertical):
     """
 
     DEFAULT_CSS = """
-    Answer { height: auto; }
+    AnswerText { height: auto; }
     """
 
     def __init__(self, text: SafeText = SafeText(""), *, classes: str | None = None) -> None:

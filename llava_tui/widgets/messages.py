@@ -31,13 +31,6 @@ class ClipboardWanted(Message):
 
 
 @dataclass
-class PromptChanged(Message):
-    """The prompt's text is another one."""
-
-    text: str
-
-
-@dataclass
 class HelpWanted(Message):
     """ "?" in an empty prompt."""
 

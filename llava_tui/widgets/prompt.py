@@ -1,6 +1,6 @@
 """Where a person writes: a text of several lines that grows, with chips above it and a line of hints below it.
 
-Out: `MessageSent`, `TextPasted`, `PromptChanged`, `ClipboardWanted`, `ChipRemoved`, `HelpWanted`. What is typed stays
+Out: `MessageSent`, `TextPasted`, `ClipboardWanted`, `ChipRemoved`, `HelpWanted`. What is typed stays
 text; whether it is a command or names a picture is for the screen to find out.
 """
 
@@ -18,8 +18,11 @@ from llava_engine.terminal_safe import SafeText, strip_control
 from llava_tui.screens.command_table import Command, bindings, completions
 from llava_tui.terminal.letters import letter
 from llava_tui.widgets.chips import Chips
-from llava_tui.widgets.messages import ChipRemoved, ClipboardWanted, HelpWanted, MessageSent, PromptChanged, TextPasted
+from llava_tui.widgets.messages import ChipRemoved, ClipboardWanted, HelpWanted, MessageSent, TextPasted
 from llava_tui.widgets.words import Words, content
+
+_COMMAND = 100
+"""Letters of a text in which a slash command is looked for, at each key; none is so long."""
 
 
 class PromptText(TextArea):
@@ -46,6 +49,17 @@ class PromptText(TextArea):
         """Replace the text, and stand at its end."""
         self.text = text
         self.move_cursor(self.document.end)
+
+    @property
+    def letters(self) -> int:
+        """How long the text is, without putting it together."""
+        lines = self.document.line_count
+        return sum(len(self.document.get_line(line)) for line in range(lines)) + lines - 1
+
+    @property
+    def beginning(self) -> str:
+        """The text while it is one short line, which a command is; its first letters otherwise. For each key."""
+        return self.document.get_line(0)[:_COMMAND] + ("\n" if self.document.line_count > 1 else "")
 
     def give_back(self, text: str) -> None:
         """A text that was not sent after all; what was written meanwhile stays below it."""
@@ -100,11 +114,11 @@ class PromptText(TextArea):
         self.post_message(TextPasted(event.text))
 
     async def _on_key(self, event: Key) -> None:
-        if event.key == "question_mark" and not self.text:
+        if event.key == "question_mark" and not self.beginning:
             event.stop()
             event.prevent_default()
             self.post_message(HelpWanted())
-        elif event.key == "tab" and (matches := completions(self.text)):
+        elif event.key == "tab" and (matches := completions(self.beginning)):
             event.stop()
             event.prevent_default()
             self.write(f"/{matches[0].slash} ")
@@ -155,8 +169,7 @@ class Prompt(Vertical):
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
-        self._suggest(completions(event.text_area.text))
-        self.post_message(PromptChanged(event.text_area.text))
+        self._suggest(completions(self.area.beginning))
 
     def _suggest(self, commands: list[Command]) -> None:
         """Show which commands the text may become."""

@@ -20,7 +20,7 @@ from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.history.turns import PictureRef, Turn
 from llava_tui.screens.command_table import bindings
 from llava_tui.session.displayed_picture import Shown
-from llava_tui.widgets.answer import Answer
+from llava_tui.widgets.answer import AnswerText
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.messages import PicturesOpened, TurnCommand
 from llava_tui.widgets.preview import Preview
@@ -189,7 +189,7 @@ class AnswerView(TurnView):
     """What the model answered, growing while it is being written."""
 
     def compose(self) -> ComposeResult:
-        yield Answer(strip_control(self.turn.text))
+        yield AnswerText(strip_control(self.turn.text))
         yield self._note_line()
 
     def on_mount(self) -> None:
@@ -197,7 +197,7 @@ class AnswerView(TurnView):
 
     async def grow(self, text: str) -> None:
         """Show one more batch."""
-        await self.query_one(Answer).append(strip_control(text))
+        await self.query_one(AnswerText).append(strip_control(text))
         first = not self.turn.text
         self.turn = replace(self.turn, text=self.turn.text + text)
         if first:
@@ -205,14 +205,14 @@ class AnswerView(TurnView):
 
     async def finish(self, turn: Turn) -> None:
         """The answer ended; `turn.text` is all of it."""
-        answer = self.query_one(Answer)
+        answer = self.query_one(AnswerText)
         text = strip_control(turn.text)
         if text.startswith(answer.text):
             if rest := text[len(answer.text) :]:
                 await answer.append(strip_control(rest))
             await answer.finish()
         else:
-            fresh = Answer(text)
+            fresh = AnswerText(text)
             await self.mount(fresh, before=answer)
             await answer.remove()
         self.replace(turn)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from textual.worker import WorkerFailed
 
-from llava_engine.contract import LoadProgress
+from llava_engine.contract import GREEDY, LoadProgress, Reply, Sampling, never
+from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import ModelError
 from llava_tui.widgets.turn import AnswerView, QuestionView, TurnView
 from tests.fakes.fake_engine import FakeEngine
@@ -286,3 +288,31 @@ async def test_a_click_on_an_arrow_flips_the_version() -> None:
         await me.answered()
         await me.pilot.click("AnswerView .note", offset=(0, 0))
         await me.sees("First version.")
+
+
+async def test_what_comes_with_a_change_of_chat_is_shown_once() -> None:
+    gate = threading.Event()
+    said = threading.Event()
+
+    class Telling(FakeEngine):
+        def stream(
+            self, conversation: Conversation, sampling: Sampling = GREEDY, *, cancelled: Callable[[], bool] = never
+        ) -> Iterator[str | Reply]:
+            for piece in super().stream(conversation, sampling, cancelled=cancelled):
+                yield piece
+                said.set()  # asked for more: the piece has arrived
+
+    stage = Stage(Telling(("half",), ("grown ", "", gate)))
+    async with stage.open() as me:
+        await me.says("one")
+        await me.answered()
+        said.clear()
+        me.session.new_chat()
+        me.session.send("two")
+        assert said.wait(10)  # nobody looks meanwhile: the change and the first words come in one look
+        await me.sees("grown")
+        await me.pilot.pause(0.2)
+        assert me.seen().count("grown") == 1
+        assert me.seen().count("two") == 1 + 1  # the title, and the question
+        gate.set()
+        await me.answered()

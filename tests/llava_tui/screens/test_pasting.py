@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from textual._xterm_parser import XTermParser
 from textual.widgets import Input
 
 from llava_tui.widgets.chips import Chip, Remove
-from tests.fakes.fake_engine import FakeEngine
+from tests.fakes.fake_engine import FAKE_CARD, FakeEngine
 from tests.fakes.fake_picture import png_bytes
 from tests.llava_tui.screens.test_attaching import chips, paste
 from tests.llava_tui.stage import Stage
@@ -181,3 +183,33 @@ async def test_letters_that_join_are_typed_beside_the_prompt_and_searched_for() 
         for event in XTermParser().feed("a\u200cb"):
             me.stage.app.post_message(event)
         await me.until(lambda: me.stage.app.screen.query_one(Input).value == "a\u200cb")
+
+
+async def test_a_paste_over_the_limit_is_refused_and_what_is_there_stays() -> None:
+    engine = FakeEngine(card=replace(FAKE_CARD, context_length=100))
+    stage = Stage(engine)
+    async with stage.open() as me:
+        await me.until(lambda: me.session.facts.card is not None)
+        await paste(me, "w" * 1000)
+        await me.until(lambda: len(me.prompt.text) == 1000)
+        await paste(me, "v" * 601)
+        await me.until(lambda: any("the limit here is 1,600" in notice for notice in me.notices))
+        assert me.prompt.text == "w" * 1000
+        await paste(me, "v" * 600)
+        await me.until(lambda: len(me.prompt.text) == 1600)
+        me.prompt.insert("!")  # as typing does
+        await me.press("enter")
+        await me.until(lambda: len(me.notices) == 2)
+        assert len(me.prompt.text) == 1601
+        assert engine.conversations == []
+
+
+async def test_a_picture_that_is_written_out_may_be_longer_than_a_text() -> None:
+    engine = FakeEngine(card=replace(FAKE_CARD, context_length=100))
+    stage = Stage(engine)
+    async with stage.open() as me:
+        await me.until(lambda: me.session.facts.card is not None)
+        data = b64encode(png_bytes() + bytes(9000)).decode()
+        await paste(me, f"data:image/png;base64,{data}\r")
+        await chips(me, 1)
+        assert me.prompt.text == ""

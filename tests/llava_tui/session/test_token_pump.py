@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from llava_engine.contract import Reply
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_tui.session.engine_thread import EngineThread
-from llava_tui.session.token_pump import Batch, TokenPump
+from llava_tui.session.token_pump import Taken, TokenPump
 from tests.fakes.fake_engine import FakeEngine, Step
 
 QUESTION = Conversation((Message.user("Is there a cat?"),))
@@ -33,7 +33,7 @@ def pump_of(thread: EngineThread, *script: Step, clock: Callable[[], float] = ti
     return TokenPump(lambda cancelled: engine.stream(QUESTION, cancelled=cancelled), thread.submit, clock)
 
 
-def take_until(pump: TokenPump, enough: Callable[[str, Batch], bool]) -> tuple[str, Batch]:
+def take_until(pump: TokenPump, enough: Callable[[str, Taken], bool]) -> tuple[str, Taken]:
     text, deadline = "", time.monotonic() + 20
     while time.monotonic() < deadline:
         batch = pump.take()
@@ -44,7 +44,7 @@ def take_until(pump: TokenPump, enough: Callable[[str, Batch], bool]) -> tuple[s
     raise AssertionError(f"nothing came of it: {text!r}")
 
 
-def take_all(pump: TokenPump) -> tuple[str, Batch]:
+def take_all(pump: TokenPump) -> tuple[str, Taken]:
     return take_until(pump, lambda _, batch: batch.done)
 
 
@@ -80,7 +80,7 @@ def test_what_comes_after_the_last_look_is_flushed_with_the_end(engine_thread: E
 def test_after_the_end_there_is_only_the_end(engine_thread: EngineThread) -> None:
     pump = pump_of(engine_thread, "yes")
     take_all(pump)
-    assert pump.take() == Batch("", done=True)
+    assert pump.take() == Taken("", done=True)
 
 
 def test_cancel_ends_it_within_one_token_and_keeps_what_was_said(engine_thread: EngineThread) -> None:
@@ -104,7 +104,7 @@ def test_one_cancelled_before_its_turn_never_reaches_the_engine(engine_thread: E
     pump = TokenPump(lambda cancelled: engine.stream(QUESTION, cancelled=cancelled), engine_thread.submit)
     pump.cancel()
     gate.set()
-    assert take_all(pump) == ("", Batch("", done=True))
+    assert take_all(pump) == ("", Taken("", done=True))
     assert engine.conversations == []
 
 

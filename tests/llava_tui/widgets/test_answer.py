@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import Markdown
 from textual.widgets.markdown import MarkdownFence
 
-from llava_tui.widgets.answer import Answer
+from llava_tui.widgets.answer import AnswerText
 from llava_tui.widgets.segments import LONG
 from tests.llava_tui.widgets.bench import Bench
 
@@ -26,7 +26,7 @@ DOCUMENTS = {
 
 async def shown(text: str) -> list[str]:
     """The screen of an answer that is there at once."""
-    app = Bench(Answer(text))
+    app = Bench(AnswerText(text))
     async with app.run_test(size=(60, 40)) as pilot:
         await pilot.pause()
         return app.seen()
@@ -34,7 +34,7 @@ async def shown(text: str) -> list[str]:
 
 async def streamed(text: str, step: int) -> list[str]:
     """The screen of an answer that came in pieces of `step` characters."""
-    answer = Answer()
+    answer = AnswerText()
     app = Bench(answer)
     async with app.run_test(size=(60, 40)) as pilot:
         for start in range(0, len(text), step):
@@ -63,7 +63,7 @@ async def test_console_markup_is_shown_as_it_is() -> None:
 
 async def test_a_long_answer_stands_in_several_widgets_and_is_all_there() -> None:
     text = "".join(f"Paragraph number {number} has some words in it.\n\n" for number in range(3 * LONG // 45))
-    answer = Answer()
+    answer = AnswerText()
     app = Bench(answer)
     async with app.run_test(size=(60, 40)) as pilot:
         for start in range(0, len(text), 200):
@@ -82,7 +82,7 @@ async def test_a_long_answer_stands_in_several_widgets_and_is_all_there() -> Non
 )
 async def test_only_pages_of_the_web_are_opened(href: str, opened: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     urls: list[str] = []
-    app = Bench(Answer(f"[here]({href})"))
+    app = Bench(AnswerText(f"[here]({href})"))
     monkeypatch.setattr(app, "open_url", lambda url, **_: urls.append(url))
     async with app.run_test(size=(60, 10)) as pilot:
         await pilot.pause()
@@ -95,7 +95,7 @@ async def test_code_of_no_named_language_is_not_guessed() -> None:
     """Guessing imports every lexer that there is, and holds the keys meanwhile."""
     code = "#!/usr/bin/python\nimport os\ndef f():\n    return os.name\n"
     for text in (f"```\n{code}```\n", "".join(f"    {line}\n" for line in code.splitlines())):
-        app = Bench(Answer(text))
+        app = Bench(AnswerText(text))
         async with app.run_test(size=(60, 40)) as pilot:
             await pilot.pause()
             assert [fence.lexer for fence in app.query(MarkdownFence)] == ["text"]
