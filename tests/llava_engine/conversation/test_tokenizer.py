@@ -22,6 +22,8 @@ from tests.llava_engine.conversation.tiny_tokenizers import (
     byte_level,
     byte_level_spec,
     llama,
+    llama_3,
+    llama_3_spec,
     llama_spec,
     sentencepiece_model,
 )
@@ -34,6 +36,7 @@ KINDS: dict[str, tuple[Tokenizer, tokenizers.Tokenizer]] = {
     "llama legacy": (llama(legacy=True), tokenizers.Tokenizer.from_str(json.dumps(llama_spec(legacy=True)))),
     "llama": (llama(legacy=False), tokenizers.Tokenizer.from_str(json.dumps(llama_spec(legacy=False)))),
     "byte level": (byte_level(), tokenizers.Tokenizer.from_str(json.dumps(byte_level_spec()))),
+    "llama 3": (llama_3(), tokenizers.Tokenizer.from_str(json.dumps(llama_3_spec()))),
 }
 
 # No space at the start: SentencePiece puts its own before it, and the library's Metaspace does not (see below).
@@ -60,6 +63,8 @@ def test_ids_are_the_librarys_for_the_whole_text(
     kind: str, template: templates.Template, conversation: Conversation
 ) -> None:
     tokenizer, whole = KINDS[kind]
+    if template.name == "llama3" and kind == "byte level":
+        return  # GPT-2's pattern looks from the two line ends of the tag into the answer; Llama 3's own does not
     typed_text = "".join(message.text for message in conversation.messages)
     if any(mark in typed_text for mark in tokenizer.special_ids):
         return  # the library would make special tokens of them; see the test of that below

@@ -75,6 +75,32 @@ def byte_level_spec() -> dict[str, Any]:
     }
 
 
+def llama_3_spec() -> dict[str, Any]:
+    """The same with the pattern by which Llama 3 cuts text first, and the marks of its template."""
+    spec = byte_level_spec()
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    steps = [split, spec["pre_tokenizer"] | {"use_regex": False}]
+    last = max(token["id"] for token in spec["added_tokens"])
+    marks = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": last + place, "content": mark} | flags for place, mark in enumerate(marks, start=1)]
+    return spec | {
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
+        "added_tokens": [*spec["added_tokens"], *added],
+    }
+
+
+@cache
+def llama_3() -> Tokenizer:
+    """Llama 3's kind."""
+    config = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>", "add_bos_token": True}
+    return Tokenizer(llama_3_spec(), config)
+
+
 @cache
 def byte_level() -> Tokenizer:
     """The byte-level kind: no first word's space, no begin token."""
