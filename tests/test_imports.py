@@ -168,8 +168,11 @@ def test_importing_stays_light(code: str, absent: tuple[str, ...]) -> None:
         "convert --help",
         "delta --help",
         "delta apply --help",
+        "models show --help",
         "train --help",
+        "train finetune --help",
         "eval --help",
+        "eval pictures --help",
         "--show-completion",
     ],
 )

@@ -63,6 +63,8 @@ def ask(
     query: Annotated[
         str | None, typer.Option("--query", "-q", metavar="TEXT|-", help="The question. - is standard input.")
     ] = None,
+    *,
+    source: Source,
     system: options.System = None,
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
@@ -73,8 +75,6 @@ def ask(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: the answer and what it took.")] = False,
     stats: Annotated[bool, typer.Option("--stats", help="A line on standard error: tokens, seconds, model.")] = False,
-    *,
-    source: Source,
     placement: Placement,
 ) -> None:
     """Ask one question about any number of pictures.
@@ -86,8 +86,8 @@ def ask(
     """
     question, named = what_is_asked(words or [], images or [], query)
     _check_room(len(named), source, placement)
-    pictures = [_open(name) for name in named]
     sampling = Sampling(temperature=temperature, seed=seed, max_new_tokens=max_new_tokens)
+    pictures = [_open(name) for name in named]
     conversation = Conversation((Message.user(question, pictures),), system)
     gc_pause.rest()
     try:

@@ -32,8 +32,10 @@ def what_is_asked(words: Sequence[str], images: Sequence[str], query: str | None
         typer.BadParameter: there is no question, or more than one, or the order of the pictures is lost.
         ConversationError: standard input is no text, or too long.
     """
-    pictures = [*images, *_pictures(words, images)]
-    asked = [word for word in (*words, *([] if query is None else [query])) if word != INPUT and word not in pictures]
+    among = _pictures(words, images)
+    pictures = [*images, *among]
+    asked = [word for word in words if word != INPUT and word not in among]
+    asked += [query] if query not in (None, INPUT) else []
     waits = INPUT in words or query == INPUT
     if len(asked) > 1:
         if query is not None and len(asked) == 2:

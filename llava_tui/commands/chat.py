@@ -41,12 +41,12 @@ def chat(
         list[str] | None,
         typer.Argument(metavar="PICTURE", help="Files or URLs to begin with.", show_default=False),
     ] = None,
+    *,
+    source: Source,
     continued: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
     system: options.System = None,
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
-    *,
-    source: Source,
     placement: Placement,
 ) -> None:
     """Talk about pictures, full screen."""

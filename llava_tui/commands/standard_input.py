@@ -66,9 +66,14 @@ def read_if_brought() -> str:
         return ""  # a terminal, /dev/null
     if _is_shared(about):
         return ""
-    if not is_file and not select.select([descriptor], [], [], PATIENCE_S)[0]:
-        return ""
-    return read()
+    return read() if is_file or _comes(descriptor) else ""
+
+
+def _comes(descriptor: int) -> bool:
+    try:
+        return bool(select.select([descriptor], [], [], PATIENCE_S)[0])
+    except OSError:  # Windows looks at sockets only
+        return True
 
 
 def _is_shared(about: os.stat_result) -> bool:

@@ -74,6 +74,12 @@ def test_a_word_that_is_a_picture_is_never_the_question(llava: Llava, tmp_path: 
     assert asked(engine) == ["What?" if "What?" in line else "Describe these pictures."]
 
 
+def test_what_stands_after_query_is_a_question_whatever_it_looks_like(llava: Llava, picture: Path) -> None:
+    engine = FakeEngine(["So."])
+    assert llava("ask", str(picture), "-q", str(picture), engine=engine).code == 0
+    assert asked(engine) == [str(picture)]
+
+
 @pytest.mark.parametrize("word", ["none.png", "none.HEIC", "file:/none", "./none.webp", "data:image/png;base64,AAAA"])
 def test_a_picture_that_can_not_be_opened_is_no_question_either(llava: Llava, word: str) -> None:
     engine = FakeEngine(["So."])

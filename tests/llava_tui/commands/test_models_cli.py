@@ -245,6 +245,11 @@ class TestShow:
         llava("models", "get", ID, "--yes")
         assert llava("models", "show", ID).out.startswith(f"{ID}\n")
 
+    def test_where_all_is_with_another_form(self, llava: Llava, hub: FakeHub) -> None:
+        done = llava("models", "show", "--quantize", "int4", "--device", "cpu")
+        assert done.code == 0
+        assert "layers in int4" in done.out and "not quantized" not in done.out
+
     def test_a_shorter_context_takes_less(self, llava: Llava, hub: FakeHub) -> None:
         def cache_bytes(*options: str) -> int:
             plan = json.loads(llava("models", "show", "--json", *options).out)["memory"][0]
