@@ -31,6 +31,7 @@ COMPANIONS = (
     "generation_config.json",
     "chat_template.jinja",
     "chat_template.json",
+    "chat_template.json",
 )
 
 

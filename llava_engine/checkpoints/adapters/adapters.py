@@ -62,8 +62,9 @@ def config_over(path: Path, base: Base) -> Mapping[str, Any]:
         return config_of_file(path, base.config)
     if is_original(base.config) or "vision_config" in base.config:
         return base.config
+    rest = "" if _first(path, _REST) else f" and no {_REST[1]} (a step in between lacks both)"
     raise ModelError(
-        f"{path} has no config.json, and {base.folder} is a bare language model: "
+        f"{path} has no config.json{rest}, and {base.folder} is a bare language model: "
         "nothing says what pictures go through.",
         "Give a LLaVA as --base FOLDER, or put the adapter's config.json beside it.",
     )

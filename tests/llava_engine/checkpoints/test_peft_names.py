@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import load_for_inference, match
 from llava_engine.checkpoints.open import open_checkpoint
+from llava_engine.checkpoints.tensor_names import canonical
 from llava_engine.errors import ModelError
 from llava_engine.model.skeleton import skeleton
 from llava_engine.opening import Placement
@@ -229,6 +232,18 @@ def test_a_whole_model_saved_from_inside_a_wrapper(hf: Path, around: str) -> Non
     opened = open_checkpoint(hf)
     assert opened.tensors.tensors.keys() == tensors.keys()
     assert all(torch.equal(opened.tensors.read(name), each) for name, each in tensors.items())
+
+
+AROUND = ["_orig_mod.", "module.", "base_model.model.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."]
+NAMES = [*projector(1), *projector(2), *language(ROWS), *tower("model.vision_tower."), HEAD, EMBEDDINGS, f"{Q}.bias"]
+
+
+@given(st.sampled_from(NAMES), st.lists(st.sampled_from(AROUND), max_size=6))
+def test_whatever_is_put_around_a_name_and_however_often_comes_off(name: str, around: list[str]) -> None:
+    assert canonical("".join(around) + name) == canonical(name)
+    first, _, rest = name.partition(".")
+    inside = "".join(each for each in around if each.startswith("_"))
+    assert canonical(f"{first}.{inside}{rest}") == canonical(name)
 
 
 @pytest.mark.parametrize("prefix", ["_orig_mod.base_model.model.", "module.base_model.model._orig_mod.", ""])
