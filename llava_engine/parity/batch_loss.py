@@ -2,6 +2,7 @@
 
 In default, spans say what is learned, masks know lengths, and each row sees its own pictures. Here padding is what has
 the pad's id (so a real unknown token is not read either), and every row brings a picture, zeros where it has none.
+Nothing of the product calls it: docs/parity.md offers it to whoever compares losses with the original's.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 In default, spans say exactly what is learned. The original tokenized a conversation whole, then its pieces by
 themselves, and counted: where the counts of two cuts differ, labels shift, or the sample is masked and a warning said.
-Knows no tensors.
+Knows no tensors. Nothing of the product calls it: it is here, and not among the tests, because docs/parity.md offers
+the original's labels to whoever compares a training of ours with one of its own.
 """
 
 from __future__ import annotations

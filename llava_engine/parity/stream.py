@@ -1,7 +1,8 @@
 """June's model worker: the pieces in which it streamed an answer to the web page.
 
 In default, `Engine.stream` yields text as soon as it can not change any more. Here each chunk is all text so far, sent
-every few tokens and at the end, and cut at the stop string only when it is looked at.
+every few tokens and at the end, and cut at the stop string only when it is looked at. Nothing
+of the product calls it: docs/parity.md offers it to whoever compares with the original's web page.
 """
 
 from __future__ import annotations

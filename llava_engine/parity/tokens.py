@@ -172,7 +172,9 @@ class _SlowLlama:
         spec = with_added(tokenizer_spec(pieces, own, legacy=legacy), added)
         # No piece is kept from a text: whatever SentencePiece finds in it comes out.
         self._plain = Tokenizer(spec, read_files(folder, added).config, pieces=pieces)
-        self._space_byte = spec["model"]["vocab"].get("<0x20>")
+        self._pieces: dict[str, int] = spec["model"]["vocab"]
+        self._texts = {number: text for text, number in self._pieces.items()}
+        self._space_byte = self._pieces.get("<0x20>")
         self._june = june
         self.legacy = legacy
         self.special_ids = self._plain.special_ids
@@ -265,12 +267,17 @@ class _SlowLlama:
         """As SentencePiece joins pieces, with one sign for each byte that is no character.
 
         The old way it takes off one space at the beginning; newest takes off one more where the whole text begins. Only
-        a word's space counts, not one that is spelled as a byte.
+        a word's space counts, not one that is spelled as a byte. Newest takes it off the piece, and a rest that is no
+        piece (of a run of spaces, where somebody added one) is written as it stands.
         """
         whole = b"".join(map(self._plain.token_bytes, ids))
         if ids and ids[0] != self._space_byte:
-            for _ in range(self.legacy + (begins and not self._june)):
-                whole = whole.removeprefix(b" ")
+            rest = self._texts.get(ids[0], "").removeprefix(_SPACE)
+            if begins and not self._june and _SPACE in rest and rest not in self._pieces:
+                whole = rest.encode() + b"".join(map(self._plain.token_bytes, ids[1:]))
+            else:
+                for _ in range(self.legacy + (begins and not self._june)):
+                    whole = whole.removeprefix(b" ")
         return re.sub("[\udc80-\udcff]", "\ufffd", whole.decode("utf-8", "surrogateescape"))
 
 

@@ -14,13 +14,21 @@ Remade (remade.py, by plan.py): checkpoints of every kind with other sizes and n
 patches, sizes and settings; another delta; a base that only looks like its base. What they compute comes from
 transformers' own classes (reference.py: CLIPVisionModel, LlamaForCausalLM, MptForCausalLM) with pictures put among the
 embeddings by hand; answers, their stopping and clean-up (answers.py) and June's streams of them (streams.py) are
-written out there. Prompts and ids are the first set's, mapped: the original's templates and tokenizers are not at hand.
+written out there. Prompts and ids are the first set's, mapped.
 
-New pictures (seen.py) in many sizes and modes, with pixels by transformers' image processor and Pillow.
+New pictures (seen.py) in many sizes and modes, with pixels by transformers' image processor and Pillow, converted to
+RGB first and not.
+
+Further (further.py, cases.py): conversations, samples, texts and vocabularies that the first set does not have: such as
+begin with the assistant, unknown roles, empty answers, separators and special tokens typed, texts over every limit,
+several pictures in any turn, other templates than a checkpoint's own, pieces with scores of their own. Cutting is the
+sentencepiece package's; the original's templates, labels and slow tokenizers are written out a second time (written.py,
+speech.py) and first have to give every prompt, label and token of the first set.
 
 Not there: training's goldens (train_*), whose sums and rows are of tensors that moved and which only the original's
-trainer gives; losses and labels of the remade, for the same reason; June's "keep" and what the newest worker
-makes of unconverted pictures, for the new pictures. All these are there for what was moved, training aside.
+trainer gives; losses of the remade, for the same reason; new texts by June's fast tokenizer, whose faults with other
+vocabularies nothing at hand shows, so new prompts of June's Llamas are put together from old ones. All these are there
+for what was moved, training aside.
 """
 
 from __future__ import annotations
@@ -35,6 +43,7 @@ import torch
 from tests.conformance.fixtures import FIXTURES
 from tests.conformance.remake import seen
 from tests.conformance.remake.files import read_json, write_json, write_manifest
+from tests.conformance.remake.further import Further
 from tests.conformance.remake.moved import Moved
 from tests.conformance.remake.names import Names
 from tests.conformance.remake.remade import Remade
@@ -52,8 +61,9 @@ def build(out: Path, seed: int, first: Path = FIXTURES) -> None:
     names = Names(first, seed)
     moved = Moved(first, out, names, seed)
     moved.all()
+    Further(out, names, seed).all()
     plain, odd = seen.draw_all(out / "images", names.word, seed)
-    remade = Remade(moved, seed, [*plain, *list(names.pictures.values())[:6]])
+    remade = Remade(moved, seed, [*plain, *list(names.pictures.values())[:6], *odd])
     remade.all()
 
     goldens = out / "goldens"

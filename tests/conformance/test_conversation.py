@@ -178,7 +178,7 @@ def test_the_answer_is_the_originals(name: str, case_name: str) -> None:
     for stop in template.stops:
         text = text.partition(stop)[0]
     ends = original.checkpoint.tokenizer.stop_ids(template.stops)
-    if len(made) < len(there) and made[-1] in ends:
+    if len(made) < len(there) and there[len(made)] in ends:
         text = script_text(original, made, case["stop"])
     # The scripts take white space around an answer away, and MPT's tokenizer tidies it within; ours says what was said.
     assert reply.text.split() == text.split() or _squeezed(reply.text) == _squeezed(text)

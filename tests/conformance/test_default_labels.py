@@ -83,6 +83,8 @@ def is_ordinary(sample: dict[str, Any], group: dict[str, Any]) -> bool:
     turns = turns_of(sample, group)
     in_turn = all(turn["from"] == ("gpt" if place % 2 else "human") for place, turn in enumerate(turns))
     said = all(turn["value"] for turn in turns if turn["from"] == "human")
+    if told(group) == "plain" and "image" not in sample:
+        return False  # a tag alone is no picture to caption
     shown = "image" in sample and any("<image>" in turn["value"] for turn in turns if turn["from"] == "gpt")
     return bool(turns) and in_turn and said and not shown
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures
+from tests.conformance.fixtures import FIXTURES, error_of, golden, needs_fixtures
 from tests.conformance.originals import FORWARDS, final_logits, forward, sure
 from tests.conformance.pinpoints import turned
-from tests.conformance.remake import seen, vocabulary
+from tests.conformance.remake import seen, speech, vocabulary, written
 from tests.conformance.remake.answers import TOKENS, Asked, cleaned, generated
 from tests.conformance.remake.files import read_json, read_tensors, read_weights
+from tests.conformance.remake.further import Further
 from tests.conformance.remake.moved import Moved
 from tests.conformance.remake.names import Names
 from tests.conformance.remake.reference import Reference, folded
@@ -31,7 +33,14 @@ from tests.conformance.remake.streams import chunks, with_tags
 from tests.conformance.remake.vocabulary import Vocabulary
 from tests.conformance.second_set import build
 
-pytestmark = needs_fixtures
+README = FIXTURES / "README.md"
+pytestmark = [
+    needs_fixtures,
+    pytest.mark.skipif(
+        not README.exists() or not README.read_text("utf-8").startswith("# Conformance fixtures, set A"),
+        reason="the second set is made of the first, and what makes it is proven on that",
+    ),
+]
 
 HERE = Path(__file__).parent
 STREAMS = sorted(path.name for path in (FIXTURES / "goldens").glob("worker_stream_*.json"))
@@ -142,18 +151,61 @@ def test_answers_are_streamed_as_the_originals_worker_did() -> None:
     assert checked
 
 
+def test_texts_are_cut_and_said_as_the_original_did() -> None:
+    checked = 0
+    for commit, entries in golden("tokenization.json").items():
+        for entry in entries:
+            is_fast_llama = entry["use_fast"] and (FIXTURES / entry["tokenizer"] / "tokenizer.model").exists()
+            if is_fast_llama:
+                continue
+            spoken = speech.of_folder(FIXTURES / entry["tokenizer"], june=commit == "b4be90b")
+            assert spoken.length == entry["length"]
+            for case in entry["cases"]:
+                assert spoken.ids(case["text"]) == case["input_ids"]
+                if isinstance(spoken, speech.Slow):
+                    assert spoken.text(case["input_ids"]) == case["decoded"]
+                    assert spoken.text(case["input_ids"], skip_special=True) == case["decoded_skip_special"]
+                checked += 1
+    for case in golden("tokenizer_image_token.json"):
+        spoken = speech.of_folder(FIXTURES / case["tokenizer"], june=False)
+        assert speech.with_pictures(case["prompt"], spoken) == case["input_ids"]
+    assert checked
+
+
+def test_prompts_and_labels_are_made_as_the_original_made_them() -> None:
+    further = Further(FIXTURES, Names(FIXTURES, 1), 1)
+    prompts, labels = golden("prompts.json"), golden("labels.json")
+    for commit in (key for key in prompts if "cases" in prompts[key]):
+        for case in prompts[commit]["cases"]:
+            fields, turns = (
+                prompts[commit]["templates"][case["template"]],
+                prompts["conversations"][case["conversation"]],
+            )
+            assert written.outcome(fields, turns, june=commit == "b4be90b").items() <= case.items()
+    samples = {sample["id"]: sample for sample in read_json(FIXTURES / labels["samples"])}
+    for group in labels["groups"]:
+        of = further.group(group, prompts)
+        for name, expected in group["results"].items():
+            assert written.labelled(samples[name], of) == expected, name
+
+
 def test_pixels_are_made_as_the_original_made_them() -> None:
     checked = 0
     for file in sorted((FIXTURES / "goldens").glob("pixels_*.json")):
-        stored = np.load(file.with_suffix(".npz"))
-        for line in golden(file.name)["entries"]:
-            if line["mode"] not in ("square", "pad", "anyres") or "error" in line or line["key"] not in stored:
-                continue
+        stored, lines = np.load(file.with_suffix(".npz")), golden(file.name)["entries"]
+        grids = {line["preprocessor"]: line["grid_pinpoints"] for line in lines if "grid_pinpoints" in line}
+        for line in lines:
             settings = read_json(FIXTURES / line["preprocessor"] / "preprocessor_config.json")
-            image = Image.open(FIXTURES / "images" / line["image"]).convert("RGB")
-            grid = [(width, height) for height, width in turned(line.get("grid_pinpoints", "()"))]
-            made = seen.pixels(image, line["mode"], settings, grid)
-            np.testing.assert_allclose(made, stored[line["key"]], rtol=0, atol=1e-5)
+            mode = line["mode"].removesuffix("_noconvert")
+            opened = Image.open(FIXTURES / "images" / line["image"])
+            image = opened.convert("RGB") if mode == line["mode"] else opened
+            grid = [(width, height) for height, width in turned(grids.get(line["preprocessor"], "()"))]
+            if "error" in line:
+                assert error_of(partial(seen.pixels, image, mode, settings, grid)) == line["error"]
+                continue
+            made = seen.pixels(image, mode, settings, grid)
+            expected = stored[line["key"] if line["key"] in stored else line["identical_to"]]
+            np.testing.assert_allclose(made, expected, rtol=0, atol=1e-5)
             checked += 1
     assert checked
 

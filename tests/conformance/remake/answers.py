@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from tests.conformance.remake import seen
+from tests.conformance.remake.cases import with_one_more
 from tests.conformance.remake.files import Tensors, read_json
 from tests.conformance.remake.reference import Reference
 from tests.conformance.remake.vocabulary import Vocabulary
@@ -27,6 +28,23 @@ TOKENS = 32
 _EOS, _BOS = 2, 1  # of every Llama
 _PATCH = "<im_patch>"
 _UNTIDY = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a golden keeps of each answer.
+
+    Attributes:
+        tokens: of the greedy continuation.
+        most: that the generation call may make.
+        last: for how many of the prompt's last positions logits are kept.
+        whole: whether the first case's are kept for all positions.
+    """
+
+    tokens: int = TOKENS
+    most: int = TOKENS
+    last: int = 8
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,8 @@ class Asked:
         shown: pictures to show.
         case_id: names cases.
         seed: which picture goes where.
+        further: cases that the golden does not have, from cases.py.
+        record: how much of it is written down.
     """
 
     golden: Mapping[str, Any]
@@ -58,6 +78,8 @@ class Asked:
     shown: Sequence[str]
     case_id: Callable[[str], str]
     seed: int
+    further: Sequence[Mapping[str, Any]] = ()
+    record: Record = field(default_factory=Record)
 
     @property
     def june(self) -> bool:
@@ -108,6 +130,12 @@ class Asked:
                 if key in case:
                     new[key] = self._reids(case[key])
             made.append(new)
+        several = [case for case in made if len(case["images"]) == 2] if self.june and self.words.pieces else []
+        made += [with_one_more(case, self.patch, self.patches) for case in several]
+        for case in self.further:
+            kept = {key: value for key, value in case.items() if key != "shown"}
+            shown = source.sample(self.shown, case["shown"])
+            made.append(kept | {"case": self.case_id(case["case"]), "images": shown})
         return made
 
     def _repatched(self, value: Any) -> Any:
@@ -158,23 +186,25 @@ class Asked:
 
 def answered(asked: Asked) -> tuple[dict[str, Any], Tensors]:
     """A forward golden and its tensors."""
-    cases, arrays = [], {}
+    cases, arrays, record = [], {}, asked.record
     for place, case in enumerate(asked.cases()):
         embeddings, features = asked.embedded(case)
-        answer = asked.reference.answer(embeddings, TOKENS)
+        answer = asked.reference.answer(embeddings, max(record.tokens, record.most))
         name = case["case"]
-        arrays[f"{name}.logits" if place == 0 else f"{name}.logits_last8"] = (
-            answer.logits if place == 0 else answer.logits[-8:]
-        )
+        if place == 0 and record.whole:
+            arrays[f"{name}.logits"] = answer.logits
+        else:
+            arrays[f"{name}.logits_last{record.last}"] = answer.logits[-record.last :]
         if features and all(len(tower) == 1 for tower, _ in features):
             arrays[f"{name}.tower_features"] = torch.cat([tower for tower, _ in features])
             arrays[f"{name}.projected_features"] = torch.cat([projected for _, projected in features])
-        new = generated(asked, answer.ids, case["stop"])
+        new = generated(asked, answer.ids[: record.most], case["stop"])
+        gaps = answer.gaps[: record.tokens]
         case |= {
-            "greedy_ids": answer.ids,
-            "greedy_text": text_of(asked, answer.ids),
-            "greedy_top2_gaps": [round(gap, 5) for gap in answer.gaps],
-            "greedy_min_top2_gap": min(answer.gaps),
+            "greedy_ids": answer.ids[: record.tokens],
+            "greedy_text": text_of(asked, answer.ids[: record.tokens]),
+            "greedy_top2_gaps": [round(gap, 5) for gap in gaps],
+            "greedy_min_top2_gap": min(gaps),
             "generate_ids": new if asked.june else [_BOS, *new],
             "generate_text": cleaned(asked, new, case["stop"]),
         }

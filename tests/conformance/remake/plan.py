@@ -1,8 +1,8 @@
 """Which checkpoints of other sizes the second set has. Only data; remade.py makes them.
 
 Between them: more layers and fewer, grouped heads down to one, other head sizes and a count that is no power of two,
-other widths, towers with other patches, sizes, activations and settings, another layer to look at, other vocabularies
-and added tokens, ranks, tiles, rotary bases, float32 and float16.
+other widths, towers with other patches, sizes, activations and settings, other layers to look at, other vocabularies
+and added tokens, ranks, tiles, rotary bases, every dtype, other limits, near ties, and more or less of an answer kept.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from tests.conformance.remake.answers import Record
 
 Kind = Literal["v0", "v1", "sqa", "mpt", "june-lora", "1.5", "1.6", "lora", "projector"]
 
@@ -59,7 +61,9 @@ class Spec:
         more: pieces added to the tokenizer, where it has its own.
         added: special tokens put before the other added ones.
         rank: an adapter's.
-        half: whether its weights are stored in float16.
+        stored: its weights' dtype.
+        near: whether its likeliest token has a twin, nearly as likely everywhere.
+        record: what its golden keeps.
     """
 
     kind: Kind
@@ -70,7 +74,9 @@ class Spec:
     more: int = 0
     added: tuple[str, ...] = ()
     rank: int = 0
-    half: bool = True
+    stored: Literal["float16", "bfloat16", "float32"] = "float16"
+    near: bool = False
+    record: Record = field(default_factory=Record)
 
 
 _HALF = [0.5, 0.5, 0.5]
@@ -145,8 +151,15 @@ SPECS = (
         "v1",
         "square",
         "bin*2",
-        {"hidden_size": 48, "num_attention_heads": 3, "num_hidden_layers": 1, "intermediate_size": 80},
+        {
+            "hidden_size": 48,
+            "num_attention_heads": 3,
+            "num_hidden_layers": 1,
+            "intermediate_size": 80,
+            "mm_vision_select_layer": -1,
+        },
         more=11,
+        near=True,
     ),
     Spec(
         "sqa",
@@ -160,10 +173,19 @@ SPECS = (
             "mm_vision_select_layer": -3,
         },
         more=2,
-        half=False,
+        stored="float32",
+        record=Record(tokens=24, most=30, last=1, whole=False),
     ),
-    Spec("mpt", "small", "safetensors", {"d_model": 72, "n_heads": 6, "n_layers": 3}, more=6),
-    Spec("june-lora", "square", "adapter", base="june", rank=5),
+    Spec(
+        "mpt",
+        "small",
+        "safetensors",
+        {"d_model": 72, "n_heads": 6, "n_layers": 3, "mm_vision_select_layer": -1, "torch_dtype": "bfloat16"},
+        more=6,
+        stored="bfloat16",
+        record=Record(tokens=40, last=3),
+    ),
+    Spec("june-lora", "square", "adapter", base="june", rank=5, record=Record(tokens=20, most=44, last=500)),
     Spec(
         "1.5",
         "fine",
@@ -175,8 +197,12 @@ SPECS = (
             "num_hidden_layers": 1,
             "intermediate_size": 90,
             "rope_theta": 50000.0,
+            "tokenizer_model_max_length": 150,
+            "mm_vision_select_layer": -1,
         },
         more=5,
+        near=True,
+        record=Record(last=12, whole=False),
     ),
     Spec(
         "1.6",
@@ -192,8 +218,10 @@ SPECS = (
             "image_grid_pinpoints": [[70, 140], [140, 70], [140, 140], [210, 70], [70, 210], [210, 140]],
             "image_crop_resolution": 70,
             "image_split_resolution": 70,
+            "tokenizer_model_max_length": 400,
         },
         more=1,
+        record=Record(tokens=48, most=24, last=5),
     ),
     Spec("lora", "small", "adapter", base="newest", rank=4),
     Spec("projector", "square", "projector", base="newest"),

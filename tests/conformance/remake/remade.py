@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tests.conformance.remake import vocabulary
+from tests.conformance.remake import seen, vocabulary
 from tests.conformance.remake.answers import Asked, answered
+from tests.conformance.remake.cases import further
 from tests.conformance.remake.files import (
     Tensors,
     read_json,
@@ -26,6 +26,7 @@ from tests.conformance.remake.files import (
     write_tensors,
     write_weights,
 )
+from tests.conformance.remake.kinds import goldens, kind_of
 from tests.conformance.remake.moved import Moved, minus, sums
 from tests.conformance.remake.plan import BASES, SPECS, TOWERS, Spec
 from tests.conformance.remake.reference import Reference, folded
@@ -65,7 +66,7 @@ class Remade:
         self._moved, self._first, self._out = moved, moved.first, moved.out
         self._numbers = torch.Generator().manual_seed(seed)
         self._seed, self._shown = seed, list(shown)
-        self._goldens = {kind_of(self._first, golden): golden for golden in _goldens(self._first)}
+        self._goldens = {kind_of(self._first, golden): golden for golden in goldens(self._first)}
         self._towers: dict[str, Tower] = {}
         self._bases: dict[str, Base] = {}
         self._streams: list[dict[str, Any]] = []
@@ -166,12 +167,16 @@ class Remade:
         tensors = self._random(read_weights(self._first / like), config, tower, words)
         if base:
             tensors = {name: _tuned(tensor, base.tensors.get(name)) for name, tensor in tensors.items()}
-        if spec.half:
-            tensors = {name: tensor if "inv_freq" in name else tensor.half() for name, tensor in tensors.items()}
+        dtype = getattr(torch, spec.stored)
+        tensors = {name: tensor if "inv_freq" in name else tensor.to(dtype) for name, tensor in tensors.items()}
         asked = self._asked(spec, self._goldens[spec.kind], config, tensors, tower, words, path)
         head = next(name for name in tensors if name.endswith(_HEADS))
         often = asked.often()
         tensors[head][asked.end] = tensors[head][often] * 1.06
+        if spec.near:
+            twin = next(token for token in sorted(words.spoken) if token not in (often, asked.end))
+            tensors[head][twin] = tensors[head][often]
+            tensors[head][twin, :3] *= 1.001  # a step or two of float16
         if base:
             delta = minus(tensors, base.tensors)
             tensors = _plus(delta, base.tensors)
@@ -242,18 +247,27 @@ class Remade:
         own = {name: tensor for name, tensor in tensors.items() if _IN_TOWER in name}
         uses = own if config.get("unfreeze_mm_vision_tower") else tower.tensors
         reference = Reference(config, tensors, tower.config, uses)
+        patches = (tower.config["image_size"] // tower.config["patch_size"]) ** 2
+        mode = config.get("image_aspect_ratio", "square")
+        folder = self._out / path
+        if not any((folder / name).exists() for name in ("tokenizer.model", "tokenizer.json")):
+            folder = self._out / self._bases[spec.base or ""].path
+        longest = config.get("tokenizer_model_max_length")
+        more = further(golden, self._out, folder, longest, patches, len(self._towers) + len(path))
         return Asked(
             golden=golden,
             path=path,
             out=self._out,
             config=config,
             preprocessing=tower.preprocessing,
-            patches=(tower.config["image_size"] // tower.config["patch_size"]) ** 2,
+            patches=patches,
             reference=reference,
             words=words,
-            shown=self._shown,
+            shown=[name for name in self._shown if seen.is_read(self._out / "images" / name, mode)],
             case_id=self._moved.names.id,
             seed=self._seed,
+            further=list(more),
+            record=spec.record,
         )
 
     def _random(
@@ -292,30 +306,6 @@ class Remade:
             tokens = read_json(file)
             first = min(tokens.values()) - len(added)
             write_json(file, tokens | {token: first + place for place, token in enumerate(added)})
-
-
-def _goldens(first: Path) -> list[dict[str, Any]]:
-    return [read_json(path) for path in sorted((first / "goldens").glob("forward_*.json"))]
-
-
-def kind_of(first: Path, golden: Mapping[str, Any]) -> str:
-    """Which of the plan's kinds a forward golden's checkpoint is, by what it is made of."""
-    folder = first / golden["checkpoint"]
-    config = read_json(folder / "config.json")
-    is_adapter = (folder / "adapter_config.json").exists()
-    if "mm_projector_type" in config:
-        if is_adapter:
-            return "lora"
-        if golden["base"]:
-            return "projector"
-        return "1.6" if config["image_aspect_ratio"] == "anyres" else "1.5"
-    if is_adapter:
-        return "june-lora"
-    if "d_model" in config:
-        return "mpt"
-    if not config["mm_use_im_start_end"]:
-        return "sqa"
-    return "v0" if "[PAD]" in read_json(folder / "added_tokens.json") else "v1"
 
 
 def _sized(raw: Mapping[str, Any], sizes: Mapping[str, Any], words: Vocabulary) -> dict[str, Any]:

@@ -41,6 +41,10 @@ def draw(file: Path, size: Size, mode: str, seed: int, **how: Any) -> None:
         alpha = Image.fromarray(np.where((across + down) % 3 == 0, 90, 255).astype(np.uint8))
         image = image.convert("RGBA")
         image.putalpha(alpha)
+    if mode == "I;16":
+        grey = np.asarray(image.convert("L")).astype(np.uint16)
+        Image.fromarray(grey * 200 + np.uint16(seed % 57)).save(file, **how)
+        return
     image.convert(mode).save(file, **how)
 
 
@@ -56,8 +60,19 @@ _ODD: tuple[tuple[Size, str, str, dict[str, Any]], ...] = (
     ((1, 40), "RGB", "png", {}),
     ((40, 1), "RGB", "png", {}),
     ((70, 70), "P", "gif", {}),
+    ((66, 44), "I;16", "png", {}),
+    ((1, 1), "RGB", "png", {}),
+    ((600, 10), "RGB", "png", {}),
+    ((9, 540), "L", "png", {}),
+    ((62, 62), "RGBA", "webp", {"lossless": True}),
 )
 _BANDS = 3
+
+
+def is_read(file: Path, mode: str) -> bool:
+    """Whether the original could read a picture: one pixel high is one channel to it, three pixels are three."""
+    with Image.open(file) as image:
+        return image.height not in (1, 3) or (mode != "square" and image.width not in (1, 3))
 
 
 def draw_all(folder: Path, name: Callable[[], str], seed: int) -> tuple[list[str], list[str]]:
@@ -87,29 +102,42 @@ def golden(
         grid = [(side, 2 * side), (2 * side, side), (2 * side, 2 * side), (3 * side, side), (side, 4 * side)]
         for picture in pictures:
             image = Image.open(out / "images" / picture)
-            bands = len(image.getbands())
-            for mode in ("square", "pad", "anyres"):
+            for mode in ("square", "pad", "keep", "anyres"):
                 key = f"{Path(tower).name}|{mode}|{picture}"
                 line: dict[str, Any] = {"key": key, "preprocessor": tower, "mode": mode, "image": picture}
-                bare = line | {"key": key.replace(mode, f"{mode}_noconvert", 1), "mode": f"{mode}_noconvert"}
-                if mode == "square" and image.height == 1:  # taken for channels first
-                    lines += [line | {"error": "ValueError"}, bare | {"error": "ValueError"}]
-                    continue
-                made = pixels(image.convert("RGB"), mode, settings, grid)
-                arrays[key] = made
-                line |= {"shape": list(made.shape), "sum": float(made.astype(np.float64).sum())}
-                if mode == "anyres":
-                    best = best_of(image.size, grid)
-                    line |= {"grid_pinpoints": str(grid), "image_size": list(image.size)}
-                    line |= {"best_resolution": list(best), "grid_shape": [best[0] // side, best[1] // side]}
-                else:
-                    line |= {"token_len_14": (side // 14) ** 2}
+                made = _line(line, image.convert("RGB"), settings, grid)
                 lines.append(line)
-                if image.mode == "RGB":
-                    lines.append(bare | {"shape": line["shape"], "sum": line["sum"], "identical_to": key})
-                elif mode == "pad" and bands < _BANDS and image.mode != "P" and image.width != image.height:
-                    lines.append(bare | {"error": "TypeError"})
+                if made is not None:
+                    arrays[key] = made
+                if mode == "keep":  # June's, who always converts
+                    continue
+                bare = line | {"key": key.replace(mode, f"{mode}_noconvert", 1), "mode": f"{mode}_noconvert"}
+                bare = {key: bare[key] for key in ("key", "preprocessor", "mode", "image")}
+                other = _line(bare, image, settings, grid)
+                lines.append(bare)
+                if other is not None and made is not None and np.array_equal(other, made):
+                    bare["identical_to"] = key
+                elif other is not None:
+                    arrays[bare["key"]] = other
     return lines, arrays
+
+
+def _line(line: dict[str, Any], image: Image.Image, settings: Mapping[str, Any], grid: Sequence[Size]) -> Pixels | None:
+    """Pixels, and what a line says of them; or the error that it says."""
+    mode, side = line["mode"].removesuffix("_noconvert"), _crop(settings)[0]
+    try:
+        made = pixels(image, mode, settings, grid)
+    except (TypeError, ValueError) as error:
+        line["error"] = type(error).__name__
+        return None
+    line |= {"shape": list(made.shape), "sum": float(made.astype(np.float64).sum())}
+    if mode == "anyres":
+        best = best_of(image.size, grid)
+        line |= {"grid_pinpoints": str(grid), "image_size": list(image.size)}
+        line |= {"best_resolution": list(best), "grid_shape": [best[0] // side, best[1] // side]}
+    else:
+        line |= {"token_len_14": (made.shape[1] // 14) * (made.shape[2] // 14)}
+    return made
 
 
 def selections(seed: int) -> list[dict[str, Any]]:
@@ -125,11 +153,20 @@ def selections(seed: int) -> list[dict[str, Any]]:
 
 
 def pixels(image: Image.Image, mode: str, settings: Mapping[str, Any], grid: Sequence[Size] = ()) -> Pixels:
-    """A picture as the original shows it: (3, H, W), or in mode "anyres" (N, 3, H, W), the whole first."""
-    if mode == "square":
+    """A picture as the original shows it: (3, H, W), or in mode "anyres" (N, 3, H, W), the whole first.
+
+    Raises:
+        TypeError, ValueError: Pillow's, where a picture that was not converted has no such colour; and the original's
+            of a picture one pixel high.
+    """
+    if mode != "anyres":
+        image = _squared(image, settings) if mode == "pad" else image
+        if image.height == 1:
+            raise ValueError("taken for a picture with one channel")
+        if mode == "keep":
+            short = int(min(448 / (max(image.size) / min(image.size)), 224))
+            settings = {**settings, "do_center_crop": False, "size": {"shortest_edge": short}}
         return processed(image, settings)
-    if mode == "pad":
-        return processed(_squared(image, settings), settings)
     side = shortest(settings)
     views = [image.resize((side, side))]
     best = best_of(image.size, grid)
@@ -161,7 +198,7 @@ def best_of(size: Size, grid: Sequence[Size]) -> Size:
 def processed(image: Image.Image, settings: Mapping[str, Any]) -> Pixels:
     """By transformers."""
     known = {key: value for key, value in settings.items() if not key.endswith(("_type", "_extractor"))}
-    made = CLIPImageProcessorPil(**known)(image, return_tensors="np")["pixel_values"][0]
+    made = CLIPImageProcessorPil(**known)(image.convert("RGB"), return_tensors="np")["pixel_values"][0]
     values: Pixels = np.asarray(made, dtype=np.float32)
     return values
 
@@ -180,6 +217,8 @@ def _crop(settings: Mapping[str, Any]) -> tuple[int, int]:
 def _squared(image: Image.Image, settings: Mapping[str, Any]) -> Image.Image:
     width, height = image.size
     side = max(width, height)
-    ground = Image.new("RGB", (side, side), tuple(int(mean * 255) for mean in settings["image_mean"]))
+    if width == height:
+        return image
+    ground = Image.new(image.mode, (side, side), tuple(int(mean * 255) for mean in settings["image_mean"]))
     ground.paste(image, ((side - width) // 2, (side - height) // 2))
     return ground

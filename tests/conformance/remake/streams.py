@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.conformance.remake.answers import TOKENS, Asked, ends_of, text_of
+from tests.conformance.remake.answers import Asked, ends_of, text_of
 
 
 def streams(asked: Asked, golden: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -17,7 +17,7 @@ def streams(asked: Asked, golden: Mapping[str, Any]) -> Iterator[dict[str, Any]]
         if case["turns"][-1][1] is not None:
             continue
         name = asked.path.partition("/")[2]
-        interval, most = 2 + place % 2, TOKENS - 2 if place < len(golden["cases"]) - 1 else 9
+        interval, most = 2 + place % 2, len(case["greedy_ids"]) - 2 if place < len(golden["cases"]) - 1 else 9
         request = {
             "model": name,
             "prompt": with_tags(asked, case["prompt"]),

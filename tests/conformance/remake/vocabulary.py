@@ -71,7 +71,12 @@ def of_folder(folder: Path, seed: int, more: int) -> tuple[str, Vocabulary]:
 
 def scored(model: bytes) -> list[tuple[str, float]]:
     """The pieces of a tokenizer.model, by id, with their scores."""
-    return [_parsed(body)[:2] for field, body in _messages(model) if field == 1]
+    return [_parsed(body)[:2] for number, body in _messages(model) if number == 1]
+
+
+def kinds(model: bytes) -> list[int]:
+    """What each piece is: 1 normal, 2 unknown, 3 control, 4 user-defined, 6 a byte."""
+    return [_parsed(body)[2] for number, body in _messages(model) if number == 1]
 
 
 def _shuffled(movable: Sequence[int], count: int, seed: int) -> list[int]:
@@ -86,7 +91,7 @@ def _shuffled(movable: Sequence[int], count: int, seed: int) -> list[int]:
 def _sentencepiece(model: bytes, seed: int, more: int) -> Vocabulary:
     """Only normal pieces move: every Llama has its special ones and its bytes in front."""
     fields = _messages(model)
-    pieces = [body for field, body in fields if field == 1]
+    pieces = [body for number, body in fields if number == 1]
     parts = [_parsed(piece) for piece in pieces]
     order = _shuffled([place for place, (_, _, kind) in enumerate(parts) if kind == _NORMAL], len(pieces), seed)
     placed = [b""] * len(pieces)
@@ -95,11 +100,11 @@ def _sentencepiece(model: bytes, seed: int, more: int) -> Vocabulary:
         placed[new], texts[new] = pieces[old], parts[old][0]
     worst = min(score for _, score, _ in parts)
     for place in range(more):
-        text = "ŧ" * (place + 2)  # whose letter alone is no piece, so that it is spelt in bytes
+        text = "ŧ" * (place + 1)
         placed.append(_piece(text, worst - 1 - place))
         texts.append(text)
-    content = b"".join(_field(1, piece) for piece in placed)
-    content += b"".join(_field(field, body) for field, body in fields if field != 1)
+    content = b"".join(field(1, piece) for piece in placed)
+    content += b"".join(field(number, body) for number, body in fields if number != 1)
     spoken = frozenset(order[old] for old, (_, _, kind) in enumerate(parts) if kind == _NORMAL)
     return Vocabulary(tuple(order), more, tuple(texts), spoken, content)
 
@@ -144,7 +149,7 @@ def _parsed(piece: bytes) -> tuple[str, float, int]:
 
 
 def _piece(text: str, score: float) -> bytes:
-    return _field(1, text.encode()) + b"\x15" + struct.pack("<f", score)
+    return field(1, text.encode()) + b"\x15" + struct.pack("<f", score)
 
 
 def _messages(model: bytes) -> list[tuple[int, bytes]]:
@@ -170,7 +175,8 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
             return value, place
 
 
-def _field(number: int, body: bytes) -> bytes:
+def field(number: int, body: bytes) -> bytes:
+    """A protobuf field that holds bytes, text or a message."""
     size, rest = b"", len(body)
     while True:
         size += bytes([rest & 0x7F | (0x80 if rest > 0x7F else 0)])
