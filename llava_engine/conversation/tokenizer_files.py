@@ -15,7 +15,7 @@ from typing import Any
 from llava_engine.conversation.sentencepiece import Pieces, looks_like_a_mark, read_pieces, tokenizer_spec
 from llava_engine.conversation.tokenizer_json import as_special, is_usual, with_added
 from llava_engine.errors import ModelError
-from llava_engine.files.json import read_bytes, read_json
+from llava_engine.files.json import MAX_BYTES, MAX_CONFIG_BYTES, read_bytes, read_json
 from llava_engine.limited_process import LimitedProcessError, call_apart
 
 # Of a tokenizer.model; the largest that is published has 4 MB.
@@ -56,7 +56,7 @@ def read_files(folder: Path, added: Sequence[str] = ()) -> TokenizerFiles:
     settings = _json_if_there(folder / "tokenizer_config.json") or {}
     config = names | {key: value for key, value in settings.items() if value is not None}  # June wrote pad_token: null
     numbers = _numbers(folder)
-    spec = _json_if_there(folder / "tokenizer.json")
+    spec = _json_if_there(folder / "tokenizer.json", MAX_BYTES)
     source = folder / ("tokenizer.model" if spec is None else "tokenizer.json")
     if not source.exists():
         raise ModelError(
@@ -161,5 +161,5 @@ def _flagged(token: Any) -> bool:
     return isinstance(token, dict) and token.get("special") is True
 
 
-def _json_if_there(file: Path) -> dict[str, Any] | None:
-    return read_json(file) if file.exists() or file.is_symlink() else None  # a link to nowhere is half a copy
+def _json_if_there(file: Path, most: int = MAX_CONFIG_BYTES) -> dict[str, Any] | None:
+    return read_json(file, most) if file.exists() or file.is_symlink() else None  # a link to nowhere is half a copy

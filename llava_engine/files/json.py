@@ -14,19 +14,22 @@ from llava_engine.errors import ModelError
 from llava_engine.files.foreign import foreign_weights
 from llava_engine.files.safety import check_own_file
 
+MAX_CONFIG_BYTES = 4 * 2**20
+"""A config or an index has some hundred kilobytes at most; a small file can take six seconds for every 32 MB."""
+
 MAX_BYTES = 32 * 2**20
 """The largest tokenizer.json of a published model has half of that; parsed, JSON takes up to twenty times its size."""
 
 _AGAIN = "Download or copy the file again."
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object from a file of a checkpoint.
+def read_json(file: Path, most: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
+    """A JSON object from a file of a checkpoint that has no more than so many bytes.
 
     Raises:
         ModelError: it is missing, not readable, too large, not JSON, not an object, or not the folder's own.
     """
-    return parse_json(file, read_bytes(file))
+    return parse_json(file, read_bytes(file, most))
 
 
 def read_bytes(file: Path, most: int = MAX_BYTES) -> bytes:

@@ -165,6 +165,15 @@ def test_a_gigabyte_of_json_is_not_read(room: Path, file: str) -> None:
         assert "larger than" in refusal(folder).cause
 
 
+def test_a_config_of_many_small_things_is_not_parsed(room: Path) -> None:
+    """Nine million empty lists: 27 MB of JSON, six seconds and 800 MB when it is read."""
+    folder = room / "hf"
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_bytes(b'{"a":[' + b"[]," * 9_000_000 + b"[]]}")
+    with little_memory():
+        assert "larger than" in refusal(folder).cause
+
+
 # What is shown
 
 

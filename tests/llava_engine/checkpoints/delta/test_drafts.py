@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from llava_engine.checkpoints.convert import convert
 from llava_engine.checkpoints.delta import delta
 from llava_engine.errors import ModelError, StorageError
 from llava_engine.files import drafts
@@ -125,6 +127,61 @@ def test_a_killed_run_leaves_nothing_under_the_name_and_goes_on(
     }
     assert told == sorted(told)
     assert told[-1] == sum(tensor.nbytes for tensor in read(made).values())
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+STOPPED = """
+import os, signal, sys
+from pathlib import Path
+from llava_engine.checkpoints.convert import convert
+from llava_engine.checkpoints.delta import delta
+def tell(at):
+    if at.done == at.total:
+        os.kill(os.getpid(), signal.SIGSTOP)
+what, *folders = sys.argv[1:]
+one, other, made = map(Path, folders)
+if what == "convert":
+    convert(one, "original", made, shard_bytes=20_000, on_progress=tell)
+else:
+    getattr(delta, what)(one, other, made, shard_bytes=20_000, on_progress=tell)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no SIGSTOP here")
+@pytest.mark.parametrize("what", ["apply", "make", "convert"])
+def test_nobody_works_beside_one_that_is_stopped(
+    tmp_path: Path, base: Path, change: Path, target: Path, room: Path, what: str
+) -> None:
+    """Stopped before the last file has its name; another one with --resume would make the rest, and both be broken."""
+    made = tmp_path / "made"
+    other = change if what == "apply" else target
+    if what == "convert":
+        base = room / "hf"
+
+    def work(place: Path, **options: Any) -> None:
+        if what == "convert":
+            convert(base, "original", place, shard_bytes=20_000, **options)
+        else:
+            getattr(delta, what)(base, other, place, shard_bytes=20_000, **options)
+
+    command = [sys.executable, "-c", STOPPED, what, str(base), str(other), str(made)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[4])}
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
+    try:
+        _, status = os.waitpid(first.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        with pytest.raises(StorageError, match=rf"made is being written by process {first.pid}, since 20\d\d-"):
+            work(made, resume=True)
+        first.send_signal(signal.SIGCONT)
+        _, said = first.communicate(timeout=60)
+        assert first.returncode == 0, said
+    finally:
+        first.kill()
+    work(tmp_path / "at once")
+    assert content(made) == content(tmp_path / "at once")
 
 
 def test_nobody_goes_on_over_another_base(tmp_path: Path, base: Path, change: Path) -> None:
