@@ -17,6 +17,7 @@ from llava_engine.files.foreign import foreign_weights, named
 from llava_engine.files.json import read_json
 
 _WHOLE = (("model", "safetensors"), ("pytorch_model", "bin"))
+_WHOLE_OR_INDEX = re.compile(r"(model\.safetensors|pytorch_model\.bin)(\.index\.json)?")
 _SHARD = re.compile(
     r"(?P<stem>model|pytorch_model)-(?P<number>\d{1,6})-of-(?P<count>\d{1,6})\.(?P<form>safetensors|bin)"
 )
@@ -38,6 +39,11 @@ def weight_files(folder: Path) -> list[Path]:
             f"The weights of {folder} can not be looked for: {error.strerror}.",
             "Check the permissions, or copy it again.",
         ) from None
+
+
+def names_model(folder: Path) -> bool:
+    """Whether a folder has files named as a whole model's weights, or an index of such; opens none. Raises OSError."""
+    return any(_SHARD.fullmatch(file.name) or _WHOLE_OR_INDEX.fullmatch(file.name) for file in folder.iterdir())
 
 
 def _weight_files(folder: Path) -> list[Path]:

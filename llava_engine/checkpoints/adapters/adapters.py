@@ -22,11 +22,11 @@ from llava_engine.checkpoints.sniff import Form
 from llava_engine.errors import ModelError
 from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import TensorFiles, TensorSource
+from llava_engine.files.weight_files import names_model
 
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin")
 _REST = ("non_lora_trainables.safetensors", "non_lora_trainables.bin")
 _PROJECTORS = ("mm_projector.safetensors", "mm_projector.bin")
-_WHOLE = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 
 def form(path: Path) -> Form:
@@ -35,7 +35,7 @@ def form(path: Path) -> Form:
         return "projector"
     if (path / FILE).is_file() or _first(path, _ADAPTERS):
         return "adapter"
-    if _first(path, _PROJECTORS) and not _first(path, _WHOLE):
+    if _first(path, _PROJECTORS) and not names_model(path):
         return "projector"
     return "whole"
 

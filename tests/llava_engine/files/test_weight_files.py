@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorFiles
-from llava_engine.files.weight_files import weight_files
+from llava_engine.files.weight_files import names_model, weight_files
 
 NEVER = re.compile(r"not whole|has no weights|give the folder that holds it", re.IGNORECASE)
 
@@ -98,6 +98,20 @@ def test_what_is_there_is_named(tmp_path: Path, names: list[str], indexes: dict[
     assert re.search(said, caught.value.cause), caught.value.cause
     assert str(tmp_path / "m") in caught.value.cause and caught.value.remedy
     assert not NEVER.search(str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["model.safetensors", "mm_projector.bin"], True),
+        (["pytorch_model.bin.index.json"], True),
+        ([shards(3)[1], "mm_projector.bin"], True),
+        (["mm_projector.bin", "config.json", "training_args.bin"], False),
+        (["adapter_model.safetensors"], False),
+    ],
+)
+def test_whether_names_are_those_of_a_whole_model(tmp_path: Path, names: list[str], expected: bool) -> None:
+    assert names_model(fill(tmp_path / "m", *names)) == expected
 
 
 def test_an_empty_folder_has_none(tmp_path: Path) -> None:
