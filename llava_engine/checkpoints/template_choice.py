@@ -79,16 +79,15 @@ def choose_template(
 
 def _recognised(written: str, between: Sequence[str], usual: TemplateChoice, file: str) -> TemplateChoice:
     alike = [name for name, template in TEMPLATES.items() if _between(_ours(template)) == between]
-    if usual.name in alike:
-        return TemplateChoice(usual.name, f"its {file} writes so, and {usual.why}")
     if alike:
         pictures_last = "<image>" in written.partition(_TURNS[0])[2].partition(_TURNS[1])[0]
 
-        def fits(name: str) -> tuple[int, bool]:
+        def fits(name: str) -> tuple[int, bool, bool]:
             template = TEMPLATES[name]
-            return _same_system(written, template), template.pictures_first is not pictures_last
+            return _same_system(written, template), name == usual.name, template.pictures_first is not pictures_last
 
-        return TemplateChoice(max(alike, key=fits), f"its {file} writes so")  # of equal ones the first in the table
+        best = max(alike, key=fits)  # of equal ones the first in the table
+        return TemplateChoice(best, f"its {file} writes so" + (f", and {usual.why}" if best == usual.name else ""))
     closest = max(TEMPLATES, key=lambda name: _likeness(written, TEMPLATES[name]))
     return TemplateChoice(
         closest,
@@ -112,6 +111,8 @@ def template_by_family(raw: Mapping[str, Any], config: LlavaConfig, tokenizer: T
     if "<|start_header_id|>" in tokenizer.special_ids:
         return TemplateChoice("llama3", "its tokenizer has <|start_header_id|>")
     if _is_mistral(raw, language):
+        if config.tiles is None and language.rope_theta != 1e6:  # of the first Mistral, which BakLLaVA alone is on
+            return TemplateChoice("v1", "a Mistral with rotary base 1e4 and no tiles, as BakLLaVA: Vicuna's form")
         return TemplateChoice("mistral", "its language model is a Mistral (grouped heads, rotary base 1e6)")
     if sniff.layout(raw) == "hf" or config.projector == "mlp2x_gelu":
         return TemplateChoice("v1", "a two-layer projector over a Llama: LLaVA 1.5 and later were trained with it")

@@ -18,8 +18,9 @@ import tokenizers
 
 from llava_engine.conversation.sentencepiece import Pieces, cutter
 from llava_engine.conversation.spans import PictureSpan, Span
-from llava_engine.conversation.tokenizer_files import read_files, told_of
+from llava_engine.conversation.tokenizer_files import is_panic, read_files, told_of
 from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes
+from llava_engine.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Tokenizer:
         else:
             plain = tokenizers.Tokenizer.from_str(json.dumps(plain_spec(spec, set(self.special_ids))))
             plain.encode_special_tokens = True
-            self._cut = lambda text: plain.encode(text, add_special_tokens=False).ids
+            self._cut = lambda text: _cut_by_json(plain, text)
             begins = plain.encode("").ids[:1] == [bos]
         self.vocabulary = max(self._ids.values(), default=-1) + 1
         self._bytes = token_bytes(spec, self._ids)
@@ -185,6 +186,19 @@ class Tokenizer:
         named = config.get(key)
         text = named.get("content") if isinstance(named, dict) else named
         return None if text is None else self._ids.get(text)
+
+
+def _cut_by_json(plain: tokenizers.Tokenizer, text: str) -> list[int]:
+    try:
+        ids: list[int] = plain.encode(text, add_special_tokens=False).ids
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise ModelError(
+            f"A pattern in this model's tokenizer.json fails on this text ({error}).",
+            "Write it in other words, or take another copy of the model.",
+        ) from None
+    return ids
 
 
 def _flagged(spec: dict[str, Any], flag: str) -> frozenset[int]:

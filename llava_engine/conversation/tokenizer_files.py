@@ -6,11 +6,12 @@ its kind, as an added token, or by being named as the begin, the end or another 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from llava_engine.conversation.sentencepiece import Pieces, looks_like_a_mark, read_pieces, tokenizer_spec
 from llava_engine.conversation.tokenizer_json import as_special, is_usual, with_added
@@ -25,7 +26,23 @@ _TRIAL_S = 5.0  # the largest published tokenizer.json is read and tried out in 
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 _LISTED = ("additional_special_tokens", "extra_special_tokens")
+_CERTAIN_MARK = re.compile(r"<\|[^<>|\s]+\|>")
 _NUMBERED = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+class _Number(NamedTuple):
+    """A token that a config names by its id.
+
+    Attributes:
+        key: what for.
+        token_id: the id.
+        by_hand: whether somebody meant it: a lone one in config.json may be its class's default, which is 2 whatever
+            the vocabulary.
+    """
+
+    key: str
+    token_id: int
+    by_hand: bool
 
 
 @dataclass(frozen=True)
@@ -78,8 +95,13 @@ def read_files(folder: Path, added: Sequence[str] = ()) -> TokenizerFiles:
             _try_out(spec)
         said = _said_special(spec, config, own, numbers)
         inside = frozenset() if pieces is None else pieces.marks - {*said, *added}
-        ends = frozenset(value for key, value in numbers if key == "eos_token_id")
         spec = with_added(as_special(spec, said), added, strip=strip)
+        special = {token["id"] for token in spec["added_tokens"] if token.get("special")}
+        ends = frozenset(
+            each.token_id
+            for each in numbers
+            if each.key == "eos_token_id" and (each.by_hand or each.token_id in special)
+        )
         return TokenizerFiles(source, spec, config, pieces, inside, ends)
 
 
@@ -90,9 +112,18 @@ def told_of(source: Path) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except Exception as error:  # a stranger's file can be wrong in every way; the library raises bare Exceptions too
+    except (
+        BaseException
+    ) as error:  # a stranger's file can be wrong in every way; the library raises bare Exceptions too
+        if not (isinstance(error, Exception) or is_panic(error)):
+            raise
         why = error if str(error) else type(error).__name__
         raise ModelError(f"{source} is not a tokenizer that we can read: {why}.", "Download it again.") from error
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether the tokenizers library gave up in Rust; that is no Exception, and its class cannot be imported."""
+    return type(error).__name__ == "PanicException"
 
 
 def _try_out(spec: Mapping[str, Any]) -> None:
@@ -106,21 +137,24 @@ def _try_out(spec: Mapping[str, Any]) -> None:
 
 
 def _said_special(
-    spec: Mapping[str, Any], config: Mapping[str, Any], own: Mapping[str, int], numbers: Sequence[tuple[str, int]]
+    spec: Mapping[str, Any], config: Mapping[str, Any], own: Mapping[str, int], numbers: Sequence[_Number]
 ) -> dict[str, int | None]:
     """The tokens that some file calls special, with their ids where it says them.
 
     What is added or numbered counts only where it looks like a mark: an added run of spaces is a word that somebody
-    wanted whole, and a wrong number may point at any word.
+    wanted whole, and a wrong number may point at any word. What is written <|so|> is no word, whoever lists it.
     """
-    texts: dict[str, int | None] = {}
+    vocabulary: Mapping[str, int] = spec["model"]["vocab"]
+    texts: dict[str, int | None] = {
+        text: number for text, number in vocabulary.items() if text[:2] == "<|" and _CERTAIN_MARK.fullmatch(text)
+    }
     decoder = config.get("added_tokens_decoder")
     for number, token in decoder.items() if isinstance(decoder, dict) else ():
         text = _content(token)
         if text is not None and str(number).isdecimal() and (_flagged(token) or looks_like_a_mark(text)):
             texts[text] = int(number)
     texts |= {text: number for text, number in own.items() if looks_like_a_mark(text)}
-    by_id = {number: text for text, number in spec["model"]["vocab"].items()}
+    by_id = {number: text for text, number in vocabulary.items()}
     for token in spec.get("added_tokens") or ():
         by_id[token["id"]] = token["content"]
         if not token.get("special") and looks_like_a_mark(token["content"]):
@@ -131,24 +165,25 @@ def _said_special(
         named += listed.values() if isinstance(listed, dict) else listed if isinstance(listed, list) else []
     for token in named:
         text = _content(token)
-        if text and text in spec["model"]["vocab"]:
-            texts.setdefault(text, spec["model"]["vocab"][text])
-    for _, number in numbers:
-        if looks_like_a_mark(by_id.get(number, "")):
-            texts.setdefault(by_id[number], number)
+        if text and text in vocabulary:
+            texts.setdefault(text, vocabulary[text])
+    for number in numbers:
+        if looks_like_a_mark(by_id.get(number.token_id, "")):
+            texts.setdefault(by_id[number.token_id], number.token_id)
     return texts
 
 
-def _numbers(folder: Path) -> list[tuple[str, int]]:
-    """Special tokens by number, as (key, id), from the folder's configs, the language model's part of them too."""
-    found: list[tuple[str, int]] = []
+def _numbers(folder: Path) -> list[_Number]:
+    """Special tokens by number, from the folder's configs, the language model's part of them too."""
+    found: list[_Number] = []
     for file in ("config.json", "generation_config.json"):
         whole = _json_if_there(folder / file) or {}
         parts = [part for part in (whole, whole.get("text_config")) if isinstance(part, dict)]
         for part in parts:
             for key in _NUMBERED:
                 listed = part[key] if isinstance(part.get(key), list) else [part.get(key)]
-                found += [(key, number) for number in listed if type(number) is int and number >= 0]
+                by_hand = file == "generation_config.json" or len(listed) > 1
+                found += [_Number(key, each, by_hand) for each in listed if type(each) is int and each >= 0]
     return found
 
 

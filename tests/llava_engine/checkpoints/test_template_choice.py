@@ -88,14 +88,21 @@ def test_what_it_writes_chooses(room: Path, program: str, mistral: bool, name: s
     assert not any("none of ours" in note for note in checkpoint.found.notes)
 
 
-def test_the_system_text_decides_between_those_of_one_form(room: Path) -> None:
-    path = folder(room, mistral=True)
+@pytest.mark.parametrize("mistral", [True, False])
+def test_the_system_text_decides_between_those_of_one_form(room: Path, mistral: bool) -> None:
+    path = folder(room, mistral=mistral)
     system = (
         "A chat between a curious human and an artificial intelligence assistant. "
         "The assistant gives helpful, detailed, and polite answers to the human's questions. "
     )
     (path / "chat_template.jinja").write_text(system + VICUNA, encoding="utf-8")
     assert open_checkpoint(path).config.template == "v1-human"
+
+
+@pytest.mark.parametrize(("rotary_base", "name"), [(10000.0, "v1"), (1000000.0, "mistral")])
+def test_a_mistral_without_a_chat_template_is_told_by_its_base(room: Path, rotary_base: float, name: str) -> None:
+    """BakLLaVA is on the first Mistral, LLaVA 1.6 on the second Mistral Instruct."""
+    assert open_checkpoint(folder(room, mistral=True, rope_theta=rotary_base)).config.template == name
 
 
 def test_one_that_is_none_of_ours_is_said_with_the_closest(room: Path) -> None:

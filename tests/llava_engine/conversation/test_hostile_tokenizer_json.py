@@ -81,6 +81,19 @@ def test_a_pattern_that_we_do_not_know_and_that_does_no_harm_is_read(tmp_path: P
     assert tokenizer.decode(tokenizer.encode("the cat 12345", first=True)) == "the cat 12345"
 
 
+@pytest.mark.parametrize("letter", ["q", "ж", "~"])
+def test_a_pattern_that_goes_wrong_over_one_letter_alone_is_refused(tmp_path: Path, letter: str) -> None:
+    with pytest.raises(ModelError, match=r"tokenizer\.json is not a tokenizer"):
+        Tokenizer.from_folder(written(tmp_path, split(f"({letter}+{letter}+)+y")))
+
+
+def test_a_pattern_that_goes_wrong_later_is_a_users_error() -> None:
+    """The trial cannot have all texts."""
+    tokenizer = Tokenizer(split("([^x]+[^x]+)+y|(?:q|qq)+!"), {"eos_token": "<|endoftext|>"})
+    with pytest.raises(ModelError, match="fails on this text"):
+        tokenizer.encode("q" * 60, first=True)
+
+
 def test_the_usual_shapes_are_read_without_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", None)
     for number, spec in enumerate((llama_spec(legacy=True), llama_spec(legacy=False), byte_level_spec())):
