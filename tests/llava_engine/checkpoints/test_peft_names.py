@@ -294,6 +294,8 @@ def test_an_adapter_without_its_other_file_says_which(bare: Path) -> None:
     pair = {f"{name}.lora_A.weight": drawn(RANK, WIDTH), f"{name}.lora_B.weight": drawn(40, RANK)}
     error = refused(original(bare.parent / "x", pair, None))
     assert "non_lora_trainables.bin" in error.cause and "projector" in error.cause
+    error = refused(peft(bare.parent / "y", pair))  # as a step in between is: no config.json either
+    assert "non_lora_trainables.bin" in error.cause and "what pictures go through" in error.cause
 
 
 def test_a_base_of_another_name_is_said(bare: Path) -> None:
