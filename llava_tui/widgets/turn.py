@@ -91,7 +91,7 @@ class TurnView(Vertical, can_focus=True):
         self.turn = turn
         note = self.note()
         line = self.query_one(".note", Words)
-        line.say(note)
+        line.update(note)
         line.display = bool(note.plain)
 
     def action_move(self, step: int) -> None:
