@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from llava_engine.errors import PictureError
 from llava_engine.pictures import kinds
 from llava_engine.pictures.colours import UnknownColoursError, to_rgb
-from llava_engine.pictures.essentials import Essentials, TooManyPartsError, of_gif, of_jpeg, of_png
+from llava_engine.pictures.essentials import Essentials, TooManyPartsError, of_jpeg, of_png
 from llava_engine.pictures.kinds import Kind
 from llava_engine.pictures.orientation import orientation, upright
 
@@ -163,14 +163,15 @@ def too_much_time(name: str) -> PictureError:
 
 
 def _essentials(data: bytes, kind: Kind) -> Essentials | None:
-    look = {kinds.PNG: of_png, kinds.JPEG: of_jpeg, kinds.GIF: of_gif}.get(kind)
-    return look(data) if look else None
+    if kind is kinds.PNG:
+        return of_png(data)
+    return of_jpeg(data) if kind is kinds.JPEG else None
 
 
 def _check(essentials: Essentials, name: str) -> None:
     """Refuse what is known to be too much before anything is decoded."""
     check_pixels(essentials.size, name)
-    if essentials.scans > _MOST_SCANS or not essentials.plain:
+    if essentials.scans > _MOST_SCANS:
         raise too_much_time(name)
     if essentials.kept_bytes > BUDGET_BYTES:
         raise too_much_memory(name)
@@ -180,14 +181,15 @@ def _is_quick(data: bytes, kind: Kind, essentials: Essentials | None, draft_to: 
     if essentials is None:
         if kind is kinds.BMP and data[30:34] in (b"\1\0\0\0", b"\2\0\0\0"):
             return False  # run lengths: Pillow unpacks them in Python
-        return kind in (kinds.WEBP, kinds.BMP) and len(data) <= _QUICK_FILE
+        return kind in (kinds.GIF, kinds.WEBP, kinds.BMP) and len(data) <= _QUICK_FILE
     pixels = essentials.size[0] * essentials.size[1]
     drafted = pixels
     if kind is kinds.JPEG:
         shrink = max(min(side // draft_to for side in essentials.size), 1) if draft_to > 0 else 1
         drafted //= max(step for step in (1, 2, 4, 8) if step <= shrink) ** 2
     return (
-        drafted <= _QUICK_PIXELS
+        essentials.plain
+        and drafted <= _QUICK_PIXELS
         and essentials.kept_bytes <= _QUICK_KEPT_BYTES
         and pixels * essentials.scans <= _QUICK_WORK
     )

@@ -1,8 +1,8 @@
-"""Of a PNG, JPEG or GIF, only what pixels are made of, and what decoding it will cost, before a decoder sees any of it.
+"""Of a PNG or JPEG, only what pixels are made of, and what decoding it will cost, before a decoder sees any of it.
 
 Notes, profiles, comments and padding are where small files hide large work: they are left out, and how the picture is
 turned is read here. A file whose beginning is not laid out as the specification says is left to a process with limits.
-Sources: W3C PNG (third edition), 5 and 11; ITU-T T.81, annexes A and B; GIF89a.
+Sources: W3C PNG (third edition), 5 and 11; ITU-T T.81, annexes A and B.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ from dataclasses import dataclass
 from llava_engine.pictures.orientation import orientation
 
 _MOST_PARTS = 100_000  # chunks or segments: 50 MB in libpng's usual 8 KB make 6,100
-_MOST_BLOCKS = 1_000_000  # of a GIF: 50 MB in the usual 255 bytes make 200,000
 _MOST_NOTE = 2**20  # bytes of an unpacked note, as Pillow allows
 
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG_EXIF = b"Raw profile type exif"  # as ImageMagick writes it: a name, a length, hexadecimal digits
 _PNG_XMP = b"XML:com.adobe.xmp"
 
-_TEM, _EOI, _SOS, _APP0, _APP1, _APP14, _COM = 0x01, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xFE
+_SOI, _SOS, _APP0, _APP1, _APP14, _COM = 0xD8, 0xDA, 0xE0, 0xE1, 0xEE, 0xFE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15; the three are DHT, JPG and DAC
 _WHOLE_FRAMES = frozenset({0xC2, 0xC6, 0xCA, 0xCE})  # progressive: all coefficients are kept until the last scan
 _FILL = re.compile(rb"\xff+")
-# A marker after a scan; restarts (RST) belong to the scan. With `+` after the first byte it is a hundred times slower.
-_NEXT = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _LONG_FILL = b"\xff" * 4096  # Pillow and libjpeg begin such a run again with every 64 KB that they read
 
 
@@ -44,7 +41,7 @@ class Essentials:
         turn: how it is turned, 1 (upright) to 8.
         scans: how often all pixels are gone over.
         kept_bytes: what the decoder keeps besides its result.
-        plain: there is no padding in it that keeps a decoder busy.
+        plain: it is laid out as programs write it.
     """
 
     data: bytes
@@ -125,9 +122,10 @@ def of_jpeg(data: bytes) -> Essentials | None:
     if frame is None or len(frame[1]) < 6 or len(frame[1]) < 6 + 3 * frame[1][5] or not frame[1][5]:
         return None
     marker, body = frame
-    scans, end = _scans(data, at)
-    rest = data[at:end]
+    rest = data[at:]
     exif, xmp = notes.values()
+    # An upper bound: a scan begins with these two bytes, and data within a scan never has them.
+    scans = max(rest.count(b"\xff\xda"), 1)
     return Essentials(
         b"".join((*kept, rest)),
         (int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")),
@@ -138,23 +136,6 @@ def of_jpeg(data: bytes) -> Essentials | None:
     )
 
 
-def _scans(data: bytes, at: int) -> tuple[int, int]:
-    """How many scans there are from the first one on, and where the picture ends: phones append a video to it."""
-    scans = 0
-    for _ in range(_MOST_PARTS):
-        found = _NEXT.search(data, at)
-        if found is None:
-            return max(scans, 1), len(data)
-        marker = found[1][0]
-        at = found.end()
-        if marker == _EOI:
-            return max(scans, 1), at
-        scans += marker == _SOS
-        if marker != _TEM:
-            at += int.from_bytes(data[at : at + 2], "big")
-    raise TooManyPartsError
-
-
 def _coefficient_bytes(frame: bytes) -> int:
     """Two bytes for each coefficient of each component, as its sampling says (T.81, A.1.1)."""
     height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
@@ -162,50 +143,6 @@ def _coefficient_bytes(frame: bytes) -> int:
     across = max(horizontal for horizontal, _ in samplings) or 1
     down = max(vertical for _, vertical in samplings) or 1
     return sum(2 * width * height * horizontal * vertical // (across * down) for horizontal, vertical in samplings)
-
-
-def of_gif(data: bytes) -> Essentials | None:
-    """Of a GIF its first frame; None when it is not laid out like one.
-
-    Raises:
-        TooManyPartsError: as its name says.
-    """
-    if len(data) < 13:
-        return None
-    at = 13 + _colour_bytes(data[10])
-    kept, control = data[:at], b""
-    for _ in range(_MOST_PARTS):
-        kind = data[at : at + 1]
-        if kind == b"\x21":
-            end = _end_of_blocks(data, at + 2)
-            if data[at + 1 : at + 2] == b"\xf9":  # which colour is transparent
-                control = data[at:end]
-            at = end
-            continue
-        if kind != b"\x2c" or len(data) < at + 10:
-            return None
-        left, top, width, height = (int.from_bytes(data[at + n : at + n + 2], "little") for n in (1, 3, 5, 7))
-        end = _end_of_blocks(data, at + 10 + _colour_bytes(data[at + 9]) + 1)
-        screen = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-        size = max(screen[0], left + width), max(screen[1], top + height)
-        return Essentials(kept + control + data[at:end] + b"\x3b", size, turn=1)
-    raise TooManyPartsError
-
-
-def _colour_bytes(flags: int) -> int:
-    """How long the table of colours is that follows."""
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _end_of_blocks(data: bytes, at: int) -> int:
-    for _ in range(_MOST_BLOCKS):
-        if at >= len(data):
-            return len(data)
-        length = data[at]
-        at += 1 + length
-        if not length:
-            return at
-    raise TooManyPartsError
 
 
 def _unpacked(note: bytes, packed: bool) -> bytes:

@@ -197,7 +197,7 @@ class ChatView(Screen[None]):
         title = one_line(chat.title) if chat and chat.title else SafeText("New chat")
         if title != self._title:
             self._title = title
-            self.query_one("#title", Words).update(title)
+            self.query_one("#title", Words).say(title)
 
     def _show_hint(self, facts: events.Facts) -> None:
         if isinstance(self.focused, TurnView):

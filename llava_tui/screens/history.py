@@ -102,7 +102,7 @@ class HistoryScreen(ModalScreen[int | None]):
         foot = self.query_one("#foot", Words)
         foot.set_class(option_id is not None, "asking")
         usual = SafeText("Enter resume   Ctrl+D delete   Esc close")
-        foot.update(SafeText("Delete this chat for good? Ctrl+D again deletes it") if option_id else usual)
+        foot.say(SafeText("Delete this chat for good? Ctrl+D again deletes it") if option_id else usual)
 
     def _search(self, words: str, highlight: int = 0) -> None:
         options = self.query_one(OptionList)
@@ -111,7 +111,7 @@ class HistoryScreen(ModalScreen[int | None]):
         options.highlighted = min(highlight, len(found) - 1) if found else None
         self._doom(None)
         if not found:
-            self.query_one("#foot", Words).update(SafeText("Nothing found" if words else "No chats yet"))
+            self.query_one("#foot", Words).say(SafeText("Nothing found" if words else "No chats yet"))
 
 
 def _entry(chat: Chat, now: float) -> Content:

@@ -84,7 +84,7 @@ class PicturePicker(ModalScreen[str | None]):
         self._show_folder()
 
     def _show_folder(self) -> None:
-        self.query_one("#folder", Words).update(one_line(str(self._folder)))
+        self.query_one("#folder", Words).say(one_line(str(self._folder)))
 
     def action_up(self) -> None:
         """Show the folder above."""
@@ -109,18 +109,18 @@ class PicturePicker(ModalScreen[str | None]):
         await frame.remove_children()
         caption = self.query_one("#caption", Words)
         if path is None:
-            caption.update(SafeText(""))
+            caption.say(SafeText(""))
             return
         size = await self.run_worker(lambda: _measure(path), thread=True, exit_on_error=False).wait()
         if size is None:
-            caption.update(SafeText("This can not be shown."))
+            caption.say(SafeText("This can not be shown."))
             return
         shown = Shown(one_line(path.name), size, lambda: _open(path))
         room = self.query_one("#look").size
         box = (max(4, room.width - 2), max(2, room.height - 4))
         await frame.mount(PictureCells(shown, box, self._graphics))
         frame.display = True
-        caption.update(strip_control(f"{shown.name}\n{shown.measures}"))
+        caption.say(strip_control(f"{shown.name}\n{shown.measures}"))
 
 
 def _is_folder(path: Path) -> bool:

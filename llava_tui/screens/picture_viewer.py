@@ -53,7 +53,7 @@ class PictureViewer(ModalScreen[None]):
             async with self.batch():
                 await self.query_one(Center).mount(self._cells())
                 await cells.remove()
-            self.query_one("#caption", Words).update(self._caption())
+            self.query_one("#caption", Words).say(self._caption())
 
     def on_click(self) -> None:
         self.dismiss()

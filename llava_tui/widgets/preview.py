@@ -163,7 +163,7 @@ class Preview(Vertical):
     def price(self, tokens: int) -> None:
         """The model has counted what the picture costs."""
         self.shown = replace(self.shown, tokens=tokens)
-        self.query_one(".measures", Words).update(self.shown.measures)
+        self.query_one(".measures", Words).say(self.shown.measures)
 
     def on_click(self) -> None:
         self.post_message(self.Opened(self))

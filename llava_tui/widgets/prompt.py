@@ -178,5 +178,5 @@ class Prompt(Vertical):
             word = f"/{command.slash} {command.argument}".rstrip()
             lines.append(content((strip_control(f"{word:<24}"), "bold"), (strip_control(command.title), "dim")))
         shown = self.query_one(".commands", Words)
-        shown.update(content(SafeText("\n")).join(lines))
+        shown.say(content(SafeText("\n")).join(lines))
         shown.display = bool(lines)

@@ -91,7 +91,7 @@ class TurnView(Vertical, can_focus=True):
         self.turn = turn
         note = self.note()
         line = self.query_one(".note", Words)
-        line.update(note)
+        line.say(note)
         line.display = bool(note.plain)
 
     def action_move(self, step: int) -> None:

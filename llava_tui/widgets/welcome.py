@@ -109,5 +109,5 @@ class Welcome(VerticalScroll, can_focus=False):
         """Say what the model at hand turned out to be, once it is known."""
         if about and not self._tiny:
             what = self.query_one("#what", Words)
-            what.update(strip_control("\n".join(about)))
+            what.say(strip_control("\n".join(about)))
             what.display = True

@@ -30,6 +30,6 @@ class Words(Static):
     ) -> None:
         super().__init__(content() if text is None else content(text), id=id, classes=classes, markup=False)
 
-    def update(self, content: SafeText | Content, *, layout: bool = True) -> None:  # type: ignore[override]
-        """Another text in its place. Takes less than Textual's, which is what this class is for."""
-        super().update(Content.assemble(content), layout=layout)
+    def say(self, text: SafeText | Content) -> None:
+        """Another text in its place."""
+        self.update(content(text))

@@ -25,7 +25,7 @@ from tests.fakes.fake_engine import FAKE_CARD, FakeEngine
 from tests.fakes.fake_picture import fake_picture
 from tests.llava_tui.conftest import Llava
 from tests.llava_tui.stage import Person, Stage, drawn_file
-from tests.source import calls, python_files, tree
+from tests.source import calls, python_files
 
 # A title, the clipboard by OSC 52, a wiped screen in 7 and in 8 bits, a reversed order, and Textual's markup.
 EVIL = "\x1b]0;owned\x07\x1b]52;c;ZXZpbA==\x07\x1b[2J\x9b2J\u202e\x08[red]hue[@click=app.bell]go"
@@ -203,22 +203,3 @@ def test_commands_print_through_one_door() -> None:
         if name in ("typer.echo", "typer.secho", "print", "sys.stdout.write", "sys.stderr.write") and path not in doors
     ]
     assert not found
-
-
-def test_other_ways_onto_the_screen_are_few_and_known() -> None:
-    """What of Textual takes any str: each place is looked at by hand, and listed here."""
-    known = {
-        ("notify", "llava_tui/screens/chat_view.py"),  # takes SafeText by `notice`, without markup
-        ("border_subtitle", "llava_tui/widgets/prompt.py"),  # takes SafeText by `hint`, its markup escaped
-        ("Option", "llava_tui/screens/history.py"),  # a Content of SafeText
-        ("Text", "llava_tui/screens/picture_picker.py"),  # a name on one line
-        ("Text", "llava_tui/commands/answer_output.py"),  # what ControlStripper gave
-    }
-    ways = {"notify", "Option", "Text", "border_title", "border_subtitle", "tooltip", "copy_to_clipboard", "sub_title"}
-    found = set()
-    for path in python_files("llava_tui"):
-        found |= {(name.rpartition(".")[2], str(path)) for name, _ in calls(path) if not name.startswith("typer.")}
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                found.add((node.attr, str(path)))
-    assert {(way, path) for way, path in found if way in ways} == known

@@ -117,9 +117,9 @@ def _turn(raw: Any, number: int, name: str) -> Turn:
     if role != ("assistant" if number % 2 else "user"):
         raise DataError(f"{name}, turn {number} is of {raw['from']}; human and gpt must take turns, human first.")
     pictures = text.count(MARK)
-    if role == "assistant":
+    if role == "assistant" or not pictures:
         return Turn(role, text)  # an answer may speak of the mark; it shows nothing
-    if pictures <= 1:
+    if pictures == 1:
         return Turn(role, text.replace(MARK, "").strip(), pictures)  # as LLaVA's own code: the template places it
     places, plain = [], ""
     for piece in text.split(MARK):

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from llava_engine.errors import PictureError
 from llava_engine.pictures import colours, decoder_process, decoding
-from llava_engine.pictures.essentials import of_gif, of_jpeg, of_png
+from llava_engine.pictures.essentials import of_jpeg, of_png
 from llava_engine.pictures.opening import open_picture
 from tests.llava_engine.pictures.samples import close, encoded, halves, refused
 
@@ -56,27 +56,6 @@ def test_the_scans_of_a_jpeg_are_counted() -> None:
     assert progressive.kept_bytes == 64 * 48 * 3 * 2
     halved = of_jpeg(encoded(noise(), "JPEG", progressive=True, subsampling=2))
     assert halved is not None and halved.kept_bytes == 64 * 48 * 3  # two of three at a quarter
-
-
-def test_what_phones_append_to_a_jpeg_is_no_part_of_it() -> None:
-    """A video, whose bytes may look like scans by chance, or a second picture."""
-    data = encoded(noise(), "JPEG", progressive=True)
-    alone = of_jpeg(data)
-    assert of_jpeg(data + b"\xff\xda" * 900 + data) == alone
-    assert open_picture(data + b"\xff\xda" * 900).image.tobytes() == open_picture(data).image.tobytes()
-
-
-@pytest.mark.parametrize("mode", ["P", "L", "RGBA"])
-def test_of_a_gif_the_first_frame_is_left(mode: str) -> None:
-    frames = [noise().convert(mode), noise().transpose(Image.Transpose.ROTATE_180).convert(mode)]
-    frames[0].paste(0, (0, 0, 9, 9))
-    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], comment=b"words " * 900, loop=0)
-    essentials = of_gif(data)
-    assert essentials is not None and essentials.size == (64, 48)
-    assert b"words" not in essentials.data and b"NETSCAPE" not in essentials.data
-    with Image.open(io.BytesIO(data)) as whole, Image.open(io.BytesIO(essentials.data)) as first:
-        assert first.n_frames == 1
-        assert first.convert("RGBA").tobytes() == whole.convert("RGBA").tobytes()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])

@@ -46,6 +46,13 @@ def test_one_picture_may_stand_anywhere(tmp_path: Path, text: str) -> None:
     assert turn.text.split() == text.replace("<image>", "").split()
 
 
+def test_white_space_is_kept_where_no_picture_stands(tmp_path: Path) -> None:
+    """The original takes it off a text that it takes a picture out of, and off no other."""
+    raw = row("<image>\n What? ", " \tThis. ", "  ", "Yes.\n", " And then? ", " No.", image="a.jpg")
+    said = [turn.text for turn in read_rows(write(tmp_path / "rows.json", raw))[0].turns]
+    assert said == ["What?", " \tThis. ", "  ", "Yes.\n", " And then? ", " No."]
+
+
 def test_several_pictures_keep_their_places(tmp_path: Path) -> None:
     rows = read_rows(write(tmp_path / "rows.json", row("Is <image> like <image>?", "No.", image=["a.jpg", "b.jpg"])))
     assert rows[0].turns[0].text == "Is  like ?"
