@@ -18,7 +18,7 @@ TOKEN_LETTERS = 16
 """The longest pieces of usual vocabularies: a text of more letters than this times the context is too long for sure."""
 
 LONGEST_TEXT = 100_000
-"""Letters, whatever the model holds: on one line so many cost about a third of a second a key."""
+"""Letters, whatever the model holds: on one line, so many cost some 50 ms a key (a million: more than a second)."""
 
 UNKNOWN_PICTURES = 16
 """Pictures, while no model has said what one costs."""
