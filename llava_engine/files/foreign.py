@@ -39,6 +39,8 @@ _FOREIGN = (
     ("*.part", "{folder} is a download that has not ended ({files}).", _UNFINISHED),
     ("*.aria2", "{folder} is a download that has not ended ({files}).", _UNFINISHED),
 )
+_OURS = ("model*.safetensors", "pytorch_model*.bin")
+
 # First bytes of forms whose files are given by themselves, or under names of ours.
 _FIRST_BYTES = (
     (b"GGUF", "GGUF is not read: {file}."),
@@ -58,11 +60,13 @@ def refuse_foreign_file(file: Path) -> None:
 
 
 def foreign_weights(folder: Path) -> ModelError | None:
-    """The error that names a folder's weights of a form that is not read; None when it holds none.
+    """The error that names a folder's weights of a form that is not read; None when it holds none, or some of ours too.
 
     Raises:
         OSError: the folder can not be looked at.
     """
+    if any(file.is_file() for pattern in _OURS for file in folder.glob(pattern)):
+        return None  # what is wrong with it is something else
     for pattern, cause, remedy in _FOREIGN:
         if found := sorted(file.name for file in folder.glob(pattern)):
             return ModelError(cause.format(folder=folder, files=named(found)), remedy)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from llava_engine.errors import ModelError
+from llava_engine.files.json import read_json
 from llava_engine.files.tensor_files import TensorFiles
 from llava_engine.files.weight_files import names_model, weight_files
 
@@ -112,6 +113,21 @@ def test_what_is_there_is_named(tmp_path: Path, names: list[str], indexes: dict[
 )
 def test_whether_names_are_those_of_a_whole_model(tmp_path: Path, names: list[str], expected: bool) -> None:
     assert names_model(fill(tmp_path / "m", *names)) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["x.gguf"], "GGUF is not read"),
+        (["consolidated.00.pth"], "Meta's own layout"),
+        (["model.safetensors", "model.onnx"], "has no config.json"),
+        ([shards(2)[0], "x.gguf"], "has no config.json"),
+        ([], "has no config.json"),
+    ],
+)
+def test_a_folder_without_config_is_named_for_what_it_holds(tmp_path: Path, names: list[str], said: str) -> None:
+    with pytest.raises(ModelError, match=said):
+        read_json(fill(tmp_path / "m", *names) / "config.json")
 
 
 def test_an_empty_folder_has_none(tmp_path: Path) -> None:
