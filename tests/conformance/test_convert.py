@@ -66,8 +66,8 @@ def test_transformers_computes_the_same(name: str, tmp_path: Path) -> None:
         assert not list(tmp_path.iterdir())
         return
     convert(checkpoint.folder, "hf", tmp_path / "x", base=checkpoint.found.base)
-    # With tiles a prompt is long, and the angles of both are float32.
-    hf_oracle.check(checkpoint, tmp_path / "x", pictures(), atol=1e-5 if checkpoint.config.tiles is None else 3e-5)
+    # What the fixtures' README allows: prompts with tiles are long, and a wider model's sums are larger.
+    hf_oracle.check(checkpoint, tmp_path / "x", pictures(), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", FORWARDS)

@@ -174,6 +174,8 @@ def test_learned_is_exactly_what_the_assistant_says_and_its_end(group: dict[str,
             continue
         tokenizer, conversation, prompt = made(samples()[name], group)
         learned = [token for token, flag in zip(prompt.ids, prompt.supervised, strict=True) if flag]
+        if tokenizer.special_ids.get("<unk>") in learned:
+            continue  # letters that a vocabulary without bytes has no piece for
         assert spelled(learned, tokenizer) == to_be_learned(conversation, template, tokenizer), name
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from llava_engine.checkpoints.delta import delta
+from llava_engine.errors import ModelError
 from llava_engine.files.tensor_files import TensorFiles
 from tests.conformance.fixtures import FIXTURES, golden, needs_fixtures
 
@@ -68,6 +69,6 @@ def test_a_base_of_its_family_is_known_and_any_other_refused(tmp_path: Path, cas
     for other in others:
         if other == FIXTURES / case["delta"]:
             continue
-        with pytest.raises(delta.ModelError):
+        with pytest.raises(ModelError):
             delta.apply(other, FIXTURES / case["delta"], tmp_path / "x")
     assert not list(tmp_path.iterdir())
