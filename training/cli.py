@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +18,8 @@ import typer
 from llava_engine.errors import DataError, UsageError
 from llava_engine.flags import mounted
 from llava_engine.opening import Placement, Source
-from training.config import STATE_FILE, Course, EmbeddedSteps, Optim, Precision, Run, Task, TinyShape
+from training.config import STATE_FILE, Optim, Precision, Run, Task
+from training.embedded.settings import OPTIM, Curriculum, EmbeddedSteps, TinyShape
 
 if TYPE_CHECKING:
     from training.trainer import Outcome
@@ -79,7 +81,10 @@ Images = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option("--steps", min=1, help="End after so many steps …")]
 Minutes = Annotated[float | None, typer.Option("--minutes", help="… or after so many minutes of training.")]
-Rate = Annotated[float, typer.Option("--rate", help="The highest learning rate.")]
+Rate = Annotated[
+    float | None,
+    typer.Option("--rate", help="The highest learning rate; by default that of LLaVA's recipes, and the world's own."),
+]
 Batch = Annotated[int, typer.Option("--batch", min=1, help="Rows a step (with --data FILE).")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed and steps give the same weights.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in --out.")]
@@ -142,7 +147,7 @@ def pretrain(
     images: Images = None,
     steps: Steps = None,
     minutes: Minutes = None,
-    rate: Rate = 1e-3,
+    rate: Rate = None,
     batch: Batch = 32,
     seed: Seed = 0,
     resume: Resume = False,
@@ -158,8 +163,8 @@ def pretrain(
     from training import tuning
 
     run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, placement)
-    material = tuning.Material(data, images, batch, placement.context)
-    _finished(tuning.tune("pretrain", source, material, run, Optim(rate=rate), Course(), _progress()), _again())
+    settings = tuning.DataSettings(data, images, batch, placement.context)
+    _finished(tuning.tune("pretrain", source, settings, run, _optim(data, rate), Curriculum(), _progress()), _again())
 
 
 @app.command()
@@ -171,13 +176,11 @@ def finetune(
     images: Images = None,
     steps: Steps = None,
     minutes: Minutes = None,
-    rate: Annotated[
-        float | None, typer.Option("--rate", help="The highest rate; 1e-3 for the world, 2e-5 for rows.")
-    ] = None,
-    thaw: Annotated[
+    rate: Rate = None,
+    unfreeze_at: Annotated[
         float | None,
         typer.Option(
-            "--thaw",
+            "--unfreeze-at",
             min=0,
             max=1,
             help="Train the tower too after this part of the run; 0.8 for the world, else never.",
@@ -197,12 +200,11 @@ def finetune(
     """Train projector and language model on conversations about pictures; late in the run the tower too."""
     from training import tuning
 
-    world = data == tuning.WORLD
-    optim = Optim(rate=rate or (1e-3 if world else 2e-5))
-    course = Course(thaw=thaw if thaw is not None else (Course().thaw if world else 1.0))
+    usual = Curriculum().unfreeze_at if data == tuning.WORLD else 1.0
+    curriculum = Curriculum(unfreeze_at=usual if unfreeze_at is None else unfreeze_at)
     run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, placement)
-    material = tuning.Material(data, images, batch, placement.context)
-    _finished(tuning.tune("finetune", source, material, run, optim, course, _progress()), _again())
+    settings = tuning.DataSettings(data, images, batch, placement.context)
+    _finished(tuning.tune("finetune", source, settings, run, _optim(data, rate), curriculum, _progress()), _again())
 
 
 @app.command()
@@ -227,7 +229,7 @@ def embedded(
         going_on = (out / task / STATE_FILE).is_file()
         run = Run(out / task, steps=count, seed=seed, threads=threads, resume=going_on)
         source = Source(str(out / start))
-        outcome = tuning.tune(task, source, tuning.Material(tuning.WORLD), run, Optim(), Course(), _progress())
+        outcome = tuning.tune(task, source, tuning.DataSettings(tuning.WORLD), run, OPTIM, Curriculum(), _progress())
         _finished(outcome, f"llava train embedded --out {out}")
     typer.echo(f"The model is in {out / 'finetune' / 'model'}.", err=True)
 
@@ -264,6 +266,14 @@ def _run(
         device=first_device(placement.device),
         resume=resume,
     )
+
+
+def _optim(data: str, rate: float | None) -> Optim | None:
+    from training import tuning
+
+    if rate is None:
+        return None
+    return replace(OPTIM if data == tuning.WORLD else Optim(), learning_rate=rate)
 
 
 def _progress() -> Callable[[str], None]:

@@ -5,7 +5,8 @@ Knows no torch, so that the command line may import it before anything heavy.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,32 +18,84 @@ STATE_FILE = "training-state.pt"
 
 
 @dataclass(frozen=True)
-class Optim:
-    """How weights move: AdamW, with a rate that warms up, stays flat, and falls in a line to almost nothing.
+class Cosine:
+    """A rate that rises in a line and falls along half a cosine to nothing: LLaVA's recipes (Liu et al. 2023).
 
     Attributes:
-        rate: the highest learning rate.
-        betas: decay of the two running means.
-        decay: weight decay, on matrices only.
-        clip: the gradient's norm is cut to this.
-        warmup: steps in which the rate rises from nothing.
-        flat: the part of the run after which the rate begins to fall.
-        floor: what is left of the rate at the very end.
+        warmup: the part of the run in which it rises.
     """
 
-    rate: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.98)
-    decay: float = 0.05
-    clip: float = 1.0
+    warmup: float = 0.03
+
+    def factor(self, step: int, progress: float, steps: int | None) -> float:
+        """What part of the highest rate holds at this step, counted from 0.
+
+        Args:
+            step: how many steps are done.
+            progress: how much of the run is done, from 0 to 1.
+            steps: of the whole run; None where it ends by the clock.
+        """
+        if steps is not None:
+            rising = math.ceil(self.warmup * steps)
+            if step < rising:
+                return (step + 1) / rising  # transformers' own begins at 0, a step that moves nothing
+            progress, begun = step / steps, rising / steps
+        else:
+            begun = self.warmup
+            if progress < begun:
+                return max(progress, 1e-3) / begun
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - begun) / (1 - begun)))) if begun < 1 else 1.0
+
+
+@dataclass(frozen=True)
+class FlatThenLinear:
+    """A rate that rises, stays flat, and falls in a line to almost nothing; see `Cosine.factor`.
+
+    Attributes:
+        warmup: steps in which it rises.
+        flat: the part of the run after which it begins to fall.
+        floor: what is left of it at the very end.
+    """
+
     warmup: int = 100
     flat: float = 0.5
     floor: float = 0.01
 
-    def factor(self, step: int, progress: float) -> float:
-        """What part of `rate` holds at this step; `progress` is how much of the run is done, from 0 to 1."""
+    def factor(self, step: int, progress: float, steps: int | None) -> float:
+        """As `Cosine.factor`."""
         rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         left = min(1.0, max(0.0, (1 - progress) / (1 - self.flat))) if self.flat < 1 else 1.0
         return rising * (self.floor + (1 - self.floor) * left)
+
+
+@dataclass(frozen=True)
+class Optim:
+    """How weights move: AdamW (Loshchilov & Hutter 2019), by default as LLaVA's trainer sets it.
+
+    Attributes:
+        learning_rate: the highest.
+        betas: decay of the two running means.
+        weight_decay: of matrices only.
+        clip: the norm of all gradients together is cut to this.
+        schedule: how the rate goes over the run.
+    """
+
+    learning_rate: float = 2e-5
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    schedule: Cosine | FlatThenLinear = Cosine()
+
+    def rate(self, step: int, progress: float, steps: int | None) -> float:
+        """The learning rate at a step; see `Cosine.factor`."""
+        return self.learning_rate * self.schedule.factor(step, progress, steps)
+
+
+def optim_of_rows(task: Task, *, linear_projector: bool) -> Optim:
+    """What LLaVA was trained with: 2e-5, and to align a new projector 1e-3, or 2e-3 for the linear one of v0 and v1."""
+    if task == "finetune":
+        return Optim()
+    return Optim(learning_rate=2e-3 if linear_projector else 1e-3)
 
 
 @dataclass(frozen=True)
@@ -88,69 +141,3 @@ class Run:
         """How much of the run is done before `step`, from 0 to 1; `seconds` is the training time so far."""
         done = step / self.steps if self.steps is not None else seconds / (60 * (self.minutes or 1))
         return min(1.0, done)
-
-
-@dataclass(frozen=True)
-class TinyShape:
-    """The sizes of the tiny LLaVA that `llava train tiny` starts.
-
-    Attributes:
-        picture: side of the square picture that the tower sees, in pixels.
-        patch: side of a patch; the picture has (picture / patch)² tokens.
-        tower_width, tower_layers, tower_heads, tower_mlp: the CLIP tower.
-        width, layers, heads, mlp: the Llama.
-        vocabulary: pieces of the tokenizer, at most.
-        context: how many tokens the Llama can hold.
-    """
-
-    picture: int = 96
-    patch: int = 12
-    tower_width: int = 128
-    tower_layers: int = 5
-    tower_heads: int = 4
-    tower_mlp: int = 512
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    mlp: int = 352
-    vocabulary: int = 1000
-    context: int = 2048
-
-
-@dataclass(frozen=True)
-class Course:
-    """How finetuning goes on.
-
-    Attributes:
-        first_most: items a picture has at first, until `mastered` of the training answers are wholly right.
-        most: items a picture has then; with them come the families beyond the core.
-        mastered: see above.
-        plain_until: part of the run in which the plainest wordings fade out.
-        thaw: part of the run after which the tower moves too; 1 keeps it frozen.
-        tower_rate: the tower's rate, as a factor.
-        labels: weight of the tower's patch labels while it moves.
-        mentions: weight of the grounded mentions.
-    """
-
-    first_most: int = 2
-    most: int = 4
-    mastered: float = 0.65
-    plain_until: float = 0.1
-    thaw: float = 0.8
-    tower_rate: float = 0.1
-    labels: float = 0.3
-    mentions: float = 0.5
-
-
-@dataclass(frozen=True)
-class EmbeddedSteps:
-    """How long each stage of the shipped model is trained (docs/embedded-model.md says what each gave)."""
-
-    tower: int = 19_700
-    language: int = 400
-    pretrain: int = 480
-    finetune: int = 15_000
-
-    def scaled(self, scale: float) -> EmbeddedSteps:
-        """All of them times `scale`, and at least one."""
-        return EmbeddedSteps(*(max(1, round(scale * steps)) for steps in astuple(self)))

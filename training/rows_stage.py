@@ -1,7 +1,7 @@
 """Pretraining and finetuning on rows of a file: one conversation a row, the loss on what the assistant says.
 
 Pretraining moves the projector alone. Finetuning moves projector and language model, and the tower as well when it is
-asked to. Knows no files: batches come from batching.py.
+asked to. Knows no files: batches come from data/batches.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from llava_engine.errors import DataError
 from llava_engine.model.llava import LlavaModel
 from training.config import Task
-from training.data.batches import Batch
-from training.trainer import Group, Source
+from training.data.collate import Batch
+from training.trainer import ParameterGroup, Source
 
 
 class RowsStage:
@@ -30,18 +30,18 @@ class RowsStage:
         source: Source,
         save: Callable[[LlavaModel, Path], None],
         *,
-        thaw: float = 1.0,
+        unfreeze_at: float = 1.0,
         tower_rate: float = 0.3,
     ) -> None:
-        """`save` writes the model into a run's folder; the tower moves from `thaw` of the run on (1: never)."""
+        """`save` writes the model into a run's folder; the tower moves from `unfreeze_at` of the run on (1: never)."""
         self.name: str = task
         self.model, self.source, self._save = model, source, save
-        self.thaw = 1.0 if task == "pretrain" else thaw
+        self.unfreeze_at = 1.0 if task == "pretrain" else unfreeze_at
         self.tower_rate = tower_rate
         for parameter in model.parameters():
             parameter.requires_grad_(False)
 
-    def order(self, step: int, progress: float) -> int:
+    def batch_key(self, step: int, progress: float) -> int:
         """The step itself decides the rows."""
         return step
 
@@ -59,25 +59,27 @@ class RowsStage:
         right = ((logits.argmax(-1) == targets) & asked).sum().item()
         return loss, {"token": (right, float(asked.sum()))}
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         """Projector; when finetuning, the language model too, and the tower if it shall."""
         projector = tuple(self.model.projector.parameters())
         if self.name == "pretrain":
-            return [Group(projector)]
-        groups = [Group((*projector, *self.model.language_model.parameters()))]
-        if self.thaw < 1:
-            groups.append(Group(tuple(self.model.vision_tower.parameters()), self.tower_rate, self.thaw))
+            return [ParameterGroup(projector)]
+        groups = [ParameterGroup((*projector, *self.model.language_model.parameters()))]
+        if self.unfreeze_at < 1:
+            groups.append(
+                ParameterGroup(tuple(self.model.vision_tower.parameters()), self.tower_rate, self.unfreeze_at)
+            )
         return groups
 
     def modules(self) -> dict[str, nn.Module]:
         """The model."""
         return {"model": self.model}
 
-    def notes(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Nothing more."""
         return {}
 
-    def recall(self, notes: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing more."""
 
     def export(self, out: Path) -> None:

@@ -9,8 +9,9 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TextIO
 
+from llava_engine.files.atomic import storage_errors
 from training.config import Run
 
 METRICS_FILE = "metrics.jsonl"
@@ -22,7 +23,7 @@ class Track:
 
     def __init__(self, run: Run, stage: str, step: int, seconds: float, say: Callable[[str], None]) -> None:
         self._run, self._stage, self._say = run, stage, say
-        self._file = (run.out / METRICS_FILE).open("a", encoding="utf-8")
+        self._file: TextIO | None = None  # there is none before there is a row
         self._step, self._seconds = step, seconds
         self._losses: list[float] = []
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -47,7 +48,8 @@ class Track:
         """The run is over (or stopped): write what is left."""
         if self._losses:
             self._write(step, seconds, 0.0)
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         self._say(f"{self._stage}: step {step}, {seconds / 60:.1f} min, done")
 
     def _write(self, step: int, seconds: float, rate: float) -> None:
@@ -56,12 +58,16 @@ class Track:
             "step": step,
             "minutes": round(seconds / 60, 2),
             "loss": round(sum(self._losses) / len(self._losses), 4),
-            "rate": float(f"{rate:.3g}"),
+            "learning_rate": float(f"{rate:.3g}"),
             "s_per_step": round((seconds - self._seconds) / max(1, step - self._step), 4),
         }
         figures = {name: round(total / count, 4) for name, (total, count) in sorted(self._sums.items()) if count}
-        self._file.write(json.dumps(row | figures) + "\n")
-        self._file.flush()
+        path = self._run.out / METRICS_FILE
+        with storage_errors(path):
+            if self._file is None:
+                self._file = path.open("a", encoding="utf-8")
+            self._file.write(json.dumps(row | figures) + "\n")
+            self._file.flush()
         self._last = row | figures
         self._losses.clear()
         self._sums.clear()

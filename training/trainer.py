@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from types import FrameType
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import DataLoader, Dataset
 
-from llava_engine.errors import DataError
+from llava_engine.errors import DataError, LlavaError
 from llava_engine.files.atomic import replaced_file, storage_errors
 from llava_engine.model.linear import has_fast_bfloat16
 from training.config import STATE_FILE, Optim, Run
@@ -31,7 +32,7 @@ from training.track import Track
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """Parameters that share a rate: `factor` times the run's, from `start` (0 to 1 of the run) on; frozen before."""
 
     parameters: tuple[nn.Parameter, ...]
@@ -40,9 +41,9 @@ class Group:
 
 
 class Source(Protocol):
-    """Makes the batch of an order. It runs in a worker process, so it holds no model."""
+    """Makes the batch of a key. It runs in a worker process, so it holds no model."""
 
-    def __getitem__(self, order: Any) -> Any: ...
+    def __getitem__(self, key: Any) -> Any: ...
 
 
 class Stage(Protocol):
@@ -53,7 +54,7 @@ class Stage(Protocol):
     @property
     def source(self) -> Source: ...
 
-    def order(self, step: int, progress: float) -> Any:
+    def batch_key(self, step: int, progress: float) -> Any:
         """What the batch of `step` shall be: a small value that, with the seed, decides it wholly."""
         ...
 
@@ -61,7 +62,7 @@ class Stage(Protocol):
         """The loss of a batch, and figures to watch, each as (sum, how many)."""
         ...
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         """What is trained, and at which rates."""
         ...
 
@@ -69,12 +70,12 @@ class Stage(Protocol):
         """What a training state holds."""
         ...
 
-    def notes(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What else a resumed run must know (a curriculum's place): plain numbers and strings."""
         ...
 
-    def recall(self, notes: dict[str, Any]) -> None:
-        """The other way of `notes`."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The other way of `state_dict`."""
         ...
 
     def export(self, out: Path) -> None:
@@ -94,37 +95,43 @@ class Outcome:
 def train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None] = lambda _line: None) -> Outcome:
     """Train a stage to the end of its run, or until Ctrl-C; the state is written either way.
 
-    Raises `DataError` when there is nothing to resume or the state is another stage's, `StorageError` when the run's
-    folder can not be written.
+    Raises:
+        DataError: there is nothing to resume, the state is another stage's or is damaged, or a row can not be read;
+            what was trained till then is saved.
+        StorageError: the run's folder can not be written; the state that was saved last stays.
     """
     _folder(run.out)
     if run.threads is not None:
         torch.set_num_threads(run.threads)
+    for module in stage.modules().values():  # first: an optimizer's state goes where its parameters are
+        module.to(run.device).train()
     groups = stage.groups()
     optimizer = _optimizer(groups, optim)
     step, seconds = 0, 0.0
     if run.resume:
         step, seconds = load_state(stage, optimizer, run.out)
     track = Track(run, stage.name, step, seconds, say)
-    for module in stage.modules().values():
-        module.to(run.device).train()
     bf16 = run.precision == "bf16" or (run.precision == "auto" and has_bf16(run.device))
     trained = [parameter for group in groups for parameter in group.parameters]
 
     clock = time.perf_counter
     began, saved = clock() - seconds, clock()
-    place = [step]  # read by the orders, which run ahead of the steps by the workers' queue
+    place = [step]  # read by the keys, which run ahead of the steps by the workers' queue
 
-    def orders() -> Iterator[Any]:
+    def keys() -> Iterator[Any]:
         while True:
-            yield stage.order(place[0], run.progress(place[0], clock() - began))
+            yield stage.batch_key(place[0], run.progress(place[0], clock() - began))
             place[0] += 1
 
     with _stop_signal() as stopped, _attention(run.device), torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        batches = iter(_loader(stage.source, orders(), run.workers))
+        batches = iter(_loader(stage.source, keys(), run.workers))
         while (progress := run.progress(step, clock() - began)) < 1 and not stopped.is_set():
             batch = next(batches)
+            if isinstance(batch, _Refused):
+                if step:
+                    save_state(stage, optimizer, run.out, step, seconds)
+                raise DataError(batch.cause, batch.remedy)
             for group in groups:
                 for parameter in group.parameters:
                     parameter.requires_grad_(progress >= group.start)
@@ -133,13 +140,13 @@ def train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None] = lam
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(trained, optim.clip)
-            factor = optim.factor(step, progress)
+            rate = optim.rate(step, progress, run.steps)
             for row in optimizer.param_groups:
-                row["lr"] = optim.rate * row["factor"] * factor
+                row["lr"] = rate * row["factor"]
             optimizer.step()
             step += 1
             seconds = clock() - began
-            track.step(step, seconds, loss.item(), optim.rate * factor, figures)
+            track.step(step, seconds, loss.item(), rate, figures)
             if clock() - saved > 60 * run.save_minutes:
                 save_state(stage, optimizer, run.out, step, seconds)
                 stage.export(run.out)
@@ -166,7 +173,7 @@ def save_state(stage: Stage, optimizer: torch.optim.Optimizer, out: Path, step: 
         "seconds": seconds,
         "modules": {name: module.state_dict() for name, module in stage.modules().items()},
         "optimizer": optimizer.state_dict(),
-        "notes": stage.notes(),
+        "stage_state": stage.state_dict(),
     }
     with replaced_file(out / STATE_FILE) as part:
         torch.save(state, part)
@@ -177,27 +184,45 @@ def load_state(stage: Stage, optimizer: torch.optim.Optimizer, out: Path) -> tup
     path = out / STATE_FILE
     if not path.is_file():
         raise DataError(f"There is nothing to resume in {out}.", "Leave --resume away to start anew.")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["stage"] != stage.name:
-        raise DataError(f"The training state in {out} is of '{state['stage']}', not of '{stage.name}'.")
-    for name, module in stage.modules().items():
-        module.load_state_dict(state["modules"][name])
-    factors = [row["factor"] for row in optimizer.param_groups]
-    optimizer.load_state_dict(state["optimizer"])
-    for row, factor in zip(optimizer.param_groups, factors, strict=True):
-        row["factor"] = factor  # a resumed run may be told other rates
-    stage.recall(state["notes"])
-    return int(state["step"]), float(state["seconds"])
+    broken = DataError(
+        f"The training state in {out} is damaged, or of another version.", "Start anew, in another --out."
+    )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        name = state["stage"]
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, UnpicklingError) as error:
+        raise broken from error
+    if name != stage.name:
+        raise DataError(f"The training state in {out} is of '{name}', not of '{stage.name}'.")
+    try:
+        for name, module in stage.modules().items():
+            module.load_state_dict(state["modules"][name])
+        factors = [row["factor"] for row in optimizer.param_groups]
+        optimizer.load_state_dict(state["optimizer"])
+        for row, factor in zip(optimizer.param_groups, factors, strict=True):
+            row["factor"] = factor  # a resumed run may be told other rates
+        stage.load_state_dict(state["stage_state"])
+        return int(state["step"]), float(state["seconds"])
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise broken from error
 
 
-def _optimizer(groups: Iterable[Group], optim: Optim) -> torch.optim.Optimizer:
+def _optimizer(groups: Iterable[ParameterGroup], optim: Optim) -> torch.optim.Optimizer:
     rows = []
     for group in groups:
         matrices = [p for p in group.parameters if p.ndim > 1]
         others = [p for p in group.parameters if p.ndim <= 1]
-        rows += [{"params": matrices, "weight_decay": optim.decay, "factor": group.factor}] if matrices else []
+        rows += [{"params": matrices, "weight_decay": optim.weight_decay, "factor": group.factor}] if matrices else []
         rows += [{"params": others, "weight_decay": 0.0, "factor": group.factor}] if others else []
-    return torch.optim.AdamW(rows, lr=optim.rate, betas=optim.betas, fused=True)
+    return torch.optim.AdamW(rows, lr=optim.learning_rate, betas=optim.betas, fused=True)
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """Why there is no batch. An error that a worker process raises comes out as the text of its traceback."""
+
+    cause: str
+    remedy: str
 
 
 class _Drawn(Dataset[Any]):
@@ -206,14 +231,17 @@ class _Drawn(Dataset[Any]):
     def __init__(self, source: Source) -> None:
         self.source = source
 
-    def __getitem__(self, order: Any) -> Any:
-        return self.source[order]
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self.source[key]
+        except LlavaError as error:
+            return _Refused(error.cause, error.remedy)
 
 
-def _loader(source: Source, orders: Iterator[Any], workers: int) -> DataLoader[Any]:
+def _loader(source: Source, keys: Iterator[Any], workers: int) -> DataLoader[Any]:
     return DataLoader(
         _Drawn(source),
-        sampler=orders,  # any iterator of keys will do
+        sampler=keys,  # any iterator of keys will do
         batch_size=None,
         num_workers=workers,
         prefetch_factor=2 if workers else None,

@@ -21,11 +21,12 @@ from llava_engine.model.config import LlavaConfig, MptConfig
 from llava_engine.model.llava import LlavaModel
 from llava_engine.opening import Source
 from llava_engine.pictures.processing import Preprocessing
-from training.config import Course, Optim, Run, Task
+from training.config import Optim, Run, Task, optim_of_rows
 from training.data.batches import BatchSource
 from training.data.llava_json import read_rows
 from training.data.samples import Samples
 from training.embedded.picture_world.scenes import SIDE
+from training.embedded.settings import OPTIM, Curriculum
 from training.embedded.tiny import MODEL_FOLDER
 from training.embedded.tower import HEADS_FILE, PatchHeads
 from training.embedded.world_batches import WorldSource, Writer
@@ -39,11 +40,11 @@ TEMPLATE = "v1"  # of a model that does not say which it was trained with
 
 
 @dataclass(frozen=True)
-class Material:
+class DataSettings:
     """What to train on.
 
     Attributes:
-        data: "world" for the picture world, or a file of rows (records.py).
+        data: "world" for the picture world, or a file of rows (data/llava_json.py).
         images: the folder of the rows' pictures.
         batch: rows a step; the world has its own measure.
         context: the most tokens of a row; the model's own length where None. The world has its own measure.
@@ -56,17 +57,23 @@ class Material:
 
 
 def tune(
-    task: Task, start: Source, material: Material, run: Run, optim: Optim, course: Course, say: Callable[[str], None]
+    task: Task,
+    start: Source,
+    settings: DataSettings,
+    run: Run,
+    optim: Optim | None,
+    curriculum: Curriculum,
+    say: Callable[[str], None],
 ) -> Outcome:
     """Train a model.
 
     Args:
         task: "pretrain" moves the projector, on captions; "finetune" projector and language model, on conversations.
         start: a model, or the folder of the run that made it.
-        material: what on.
+        settings: what on.
         run: how long, and where to.
-        optim: how weights move.
-        course: how finetuning goes on; of it rows heed `thaw` and `tower_rate` only.
+        optim: how weights move; None for what such data is trained with.
+        curriculum: how finetuning goes on; of it rows heed `unfreeze_at` and `tower_rate` only.
         say: shows progress lines.
 
     Raises:
@@ -98,19 +105,22 @@ def tune(
             f"Merge it first: llava convert {folder} --base {checkpoint.found.base} --to merged --out FOLDER",
         )
     longest = config.language.max_position_embeddings
-    if material.context is not None and material.data == WORLD:
+    if settings.context is not None and settings.data == WORLD:
         raise UsageError("--context does not go with --data world.", "Its conversations are short by themselves.")
-    if material.context is not None and material.context > longest:
-        raise UsageError(f"--context can not be {material.context:,}.", f"This model has 1 to {longest:,}.")
+    if settings.context is not None and settings.context > longest:
+        raise UsageError(f"--context can not be {settings.context:,}.", f"This model has 1 to {longest:,}.")
     for note in checkpoint.found.notes:
         say(note)
     model = load_trainable(config, checkpoint.tensors)
     template = get("plain" if task == "pretrain" else config.template or TEMPLATE)
-    if material.data == WORLD:
-        stage = _world_stage(task, folder, model, tokenizer, template, run, course)
+    if settings.data == WORLD:
+        stage = _world_stage(task, folder, model, tokenizer, template, run, curriculum)
     else:
-        stage = _rows_stage(task, folder, model, tokenizer, template, checkpoint.preprocessing, material, run, course)
-    return train(stage, run, optim, say)
+        stage = _rows_stage(
+            task, folder, model, tokenizer, template, checkpoint.preprocessing, settings, run, curriculum
+        )
+    usual = OPTIM if settings.data == WORLD else optim_of_rows(task, linear_projector=config.projector == "linear")
+    return train(stage, run, optim or usual, say)
 
 
 def of_run(source: Source) -> Source:
@@ -144,7 +154,7 @@ def _world_stage(
     tokenizer: Tokenizer,
     template: Template,
     run: Run,
-    course: Course,
+    curriculum: Curriculum,
 ) -> Stage:
     config = model.config
     if config.vision.image_size != SIDE:
@@ -161,7 +171,7 @@ def _world_stage(
     if kept.is_file():
         heads = PatchHeads(config.vision.hidden_size)
         read_into(heads, kept)
-    return WorldStage(task, model, source, _keeper(folder, config), heads=heads, course=course, seed=run.seed)
+    return WorldStage(task, model, source, _keeper(folder, config), heads=heads, curriculum=curriculum, seed=run.seed)
 
 
 def _rows_stage(
@@ -171,22 +181,22 @@ def _rows_stage(
     tokenizer: Tokenizer,
     template: Template,
     preprocessing: Preprocessing,
-    material: Material,
+    settings: DataSettings,
     run: Run,
-    course: Course,
+    curriculum: Curriculum,
 ) -> Stage:
     config = model.config
     samples = Samples(
-        rows=tuple(read_rows(Path(material.data))),
-        images=material.images,
+        rows=tuple(read_rows(Path(settings.data))),
+        images=settings.images,
         tokenizer=tokenizer,
         template=template,
         system=config.system,
         picture_tokens=config.picture_tokens,
         image_token_id=config.image_token_id,
         preprocessing=preprocessing,
-        context=material.context or config.language.max_position_embeddings,
+        context=settings.context or config.language.max_position_embeddings,
     )
-    source = BatchSource(samples, material.batch, run.seed)
+    source = BatchSource(samples, settings.batch, run.seed)
     keep = _keeper(folder, config)
-    return RowsStage(task, model, source, keep, thaw=course.thaw, tower_rate=course.tower_rate)
+    return RowsStage(task, model, source, keep, unfreeze_at=curriculum.unfreeze_at, tower_rate=curriculum.tower_rate)

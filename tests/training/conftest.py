@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from training.config import TinyShape
+from training.embedded.settings import TinyShape
 from training.embedded.text import LANGUAGE_FILE, new_language_model
 from training.embedded.tiny import language_config, make_tokenizer, put_together, vision_config
 from training.embedded.tower import HEADS_FILE, TOWER_FILE, PatchHeads, new_tower

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from llava_engine.errors import DataError
-from training.config import STATE_FILE, Optim, Run
-from training.trainer import Group, Outcome, train
+from training.config import STATE_FILE, FlatThenLinear, Optim, Run
+from training.trainer import Outcome, ParameterGroup, train
 
-QUICK = Optim(rate=0.05, warmup=2)
+QUICK = Optim(learning_rate=0.05, schedule=FlatThenLinear(warmup=2))
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LineStage:
         self.start, self.interrupt_at, self.seen = start, interrupt_at, 0.0
         self.source = Lines()
 
-    def order(self, step: int, progress: float) -> int:
+    def batch_key(self, step: int, progress: float) -> int:
         return step
 
     def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> tuple[Tensor, dict[str, Any]]:
@@ -50,17 +50,18 @@ class LineStage:
         x, y = batch
         return (self.line(x) + 0.1 * self.frozen(x) - y).square().mean(), {"right": (1.0, 2.0)}
 
-    def groups(self) -> list[Group]:
-        return [Group(tuple(self.line.parameters())), Group(tuple(self.frozen.parameters()), 1.0, self.start)]
+    def groups(self) -> list[ParameterGroup]:
+        late = ParameterGroup(tuple(self.frozen.parameters()), 1.0, self.start)
+        return [ParameterGroup(tuple(self.line.parameters())), late]
 
     def modules(self) -> dict[str, nn.Module]:
         return {"line": self.line, "frozen": self.frozen}
 
-    def notes(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"seen": self.seen}
 
-    def recall(self, notes: dict[str, Any]) -> None:
-        self.seen = notes["seen"]
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seen = state["seen"]
 
     def export(self, out: Path) -> None:
         (out / "exported").write_text("yes")
@@ -139,11 +140,3 @@ def test_a_run_ends_by_steps_or_by_the_clock(tmp_path: Path) -> None:
     outcome = train(LineStage(), Run(tmp_path, minutes=0.002, workers=0), QUICK)
     assert outcome.seconds >= 0.12
     assert not outcome.interrupted
-
-
-def test_the_rate_rises_stays_and_falls() -> None:
-    optim = Optim(warmup=10, flat=0.5, floor=0.01)
-    assert optim.factor(0, 0.0) == pytest.approx(0.1)
-    assert optim.factor(100, 0.3) == 1
-    assert optim.factor(100, 0.75) == pytest.approx(0.505)
-    assert optim.factor(100, 1.0) == pytest.approx(0.01)

@@ -19,7 +19,7 @@ from llava_engine.model.config import LanguageConfig
 from llava_engine.model.language import LanguageModel
 from training.embedded.picture_world.captions import sentences
 from training.saving import write_tensors
-from training.trainer import Group, Source
+from training.trainer import ParameterGroup, Source
 
 LANGUAGE_FILE = "language.safetensors"
 
@@ -70,7 +70,7 @@ class TextStage:
     def __init__(self, model: LanguageModel, source: Source) -> None:
         self.model, self.source = model, source
 
-    def order(self, step: int, progress: float) -> int:
+    def batch_key(self, step: int, progress: float) -> int:
         """The step itself decides the lines."""
         return step
 
@@ -82,19 +82,19 @@ class TextStage:
         loss = F.cross_entropy(self.model.logits(states).flatten(0, 1), ids[:, 1:].flatten(), ignore_index=-1)
         return loss, {}
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         """Everything."""
-        return [Group(tuple(self.model.parameters()))]
+        return [ParameterGroup(tuple(self.model.parameters()))]
 
     def modules(self) -> dict[str, nn.Module]:
         """The language model."""
         return {"language": self.model}
 
-    def notes(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Nothing more."""
         return {}
 
-    def recall(self, notes: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing more."""
 
     def export(self, out: Path) -> None:

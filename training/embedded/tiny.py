@@ -20,10 +20,11 @@ from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.files.atomic import write_text
 from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
 from llava_engine.model.llava import LlavaModel
-from training.config import Optim, Run, TinyShape
+from training.config import Run
 from training.embedded.picture_world.captions import sentences
 from training.embedded.picture_world.phrases import plural_of
 from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS
+from training.embedded.settings import OPTIM, TOWER_OPTIM, TinyShape
 from training.embedded.text import LANGUAGE_FILE, TextSource, TextStage, new_language_model
 from training.embedded.tower import HEADS_FILE, MEAN, SPREAD, TOWER_FILE, TowerStage, new_tower
 from training.embedded.vocabulary import IMAGE, learn_tokenizer, save_tokenizer
@@ -71,7 +72,7 @@ def language_config(shape: TinyShape, tokenizer: Tokenizer) -> LanguageConfig:
 def train_tower(shape: TinyShape, run: Run, say: Say) -> Outcome:
     """Stage 0, into the run's folder."""
     stage = TowerStage(new_tower(vision_config(shape), run.seed), layer=FEATURE_LAYER, seed=run.seed)
-    return train(stage, run, Optim(warmup=60), say)
+    return train(stage, run, TOWER_OPTIM, say)
 
 
 def make_tokenizer(shape: TinyShape, folder: Path, seed: int, *, lines: int = 20_000) -> Tokenizer:
@@ -89,7 +90,7 @@ def make_tokenizer(shape: TinyShape, folder: Path, seed: int, *, lines: int = 20
 def train_language(shape: TinyShape, run: Run, tokenizer: Tokenizer, say: Say) -> Outcome:
     """The language model on text alone, into the run's folder."""
     stage = TextStage(new_language_model(language_config(shape, tokenizer), run.seed), TextSource(run.seed, tokenizer))
-    return train(stage, run, Optim(), say)
+    return train(stage, run, OPTIM, say)
 
 
 def put_together(shape: TinyShape, *, tower: Path, language: Path, tokenizer: Path, out: Path, seed: int) -> None:

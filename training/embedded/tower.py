@@ -21,7 +21,7 @@ from llava_engine.model.config import VisionConfig
 from llava_engine.model.vision import VisionTower
 from training.embedded.picture_world.labels import LABELS, labelled_pictures
 from training.saving import write_tensors
-from training.trainer import Group, Source
+from training.trainer import ParameterGroup, Source
 
 MEAN = SPREAD = (0.5, 0.5, 0.5)  # pixels become -1 to 1, and the padding (127) about 0
 TOWER_FILE, HEADS_FILE = "tower.safetensors", "patch-heads.safetensors"
@@ -176,7 +176,7 @@ class TowerStage:
             self.heads = PatchHeads(tower.config.hidden_size)
         self.source: Source = LabelledSource(seed, tower.config.grid)
 
-    def order(self, step: int, progress: float) -> int:
+    def batch_key(self, step: int, progress: float) -> int:
         """The step itself decides the pictures."""
         return step
 
@@ -186,19 +186,19 @@ class TowerStage:
         features = self.tower(normalized(batch.pictures.to(device)), self.layer)[:, 1:]
         return patch_loss(self.heads, features, {name: label.to(device) for name, label in batch.labels.items()})
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[ParameterGroup]:
         """Everything, at the full rate."""
-        return [Group((*self.tower.parameters(), *self.heads.parameters()))]
+        return [ParameterGroup((*self.tower.parameters(), *self.heads.parameters()))]
 
     def modules(self) -> dict[str, nn.Module]:
         """Tower and heads."""
         return {"tower": self.tower, "heads": self.heads}
 
-    def notes(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Nothing more."""
         return {}
 
-    def recall(self, notes: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing more."""
 
     def export(self, out: Path) -> None:

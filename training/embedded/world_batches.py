@@ -1,6 +1,6 @@
 """Packed batches of the picture world: new pictures, many independent conversations about each, never the same twice.
 
-In: an order (which step, how hard). Out: tensors for packing.py and grounding.py. The ids come from the engine's own
+In: a key (which step, how hard). Out: tensors for shared_prefix.py and mentions.py. The ids come from the engine's own
 templates, spans and tokenizer, so they are those of chat. Runs in a worker process; knows no model.
 """
 
@@ -35,7 +35,7 @@ PICTURE = cast(Picture, None)  # stands for the drawn picture where only its pla
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchKey:
     """What a step's batch shall be.
 
     Attributes:
@@ -166,15 +166,15 @@ class WorldSource:
     pictures: int = 8
     sizes: tuple[int, ...] = (6, 5, 3, 2)
 
-    def __getitem__(self, order: Order) -> WorldBatch:
-        rng = random.Random(self.seed << 32 | order.step)
-        scenes = [random_scene(rng, max_items=_most(order.most, rng)) for _ in range(self.pictures)]
+    def __getitem__(self, key: BatchKey) -> WorldBatch:
+        rng = random.Random(self.seed << 32 | key.step)
+        scenes = [random_scene(rng, max_items=_most(key.most, rng)) for _ in range(self.pictures)]
         drawn = np.stack([np.asarray(draw_scene(scene, rng)) for scene in scenes])
         labels = [patch_labels(scene, self.grid) for scene in scenes]
         lead = self._lead(rng)
         rows, prefix = [], lead.prompt(self.writer, [Exchange("", "x", "x")]).ids[: lead.length]
         for scene in scenes:
-            asked = self._captions(scene, rng) if self.captions_only else self._asked(scene, rng, order)
+            asked = self._captions(scene, rng) if self.captions_only else self._asked(scene, rng, key)
             rows.append(sorted((self._row(scene, one, lead) for one in asked), key=lambda row: len(row.ids)))
         groups, start = [], 0
         for size in self.sizes:
@@ -196,18 +196,18 @@ class WorldSource:
             return Lead.of(self.writer, (without_picture(rng),))
         return Lead.of(self.writer, (small_talk(rng),), (0,))
 
-    def _asked(self, scene: Scene, rng: random.Random, order: Order) -> list[Asked]:
+    def _asked(self, scene: Scene, rng: random.Random, key: BatchKey) -> list[Asked]:
         """A picture's segments: a fifth are dialogues or talk without a picture, the others single questions."""
         total = sum(self.sizes)
         others = total // 5
-        families = list(SHIPPED if order.wide else CORE)
+        families = list(SHIPPED if key.wide else CORE)
         asked = []
         for _ in range(others):
             if rng.random() < 0.75:
                 asked.append(Asked("dialogue", tuple(dialogue(scene, rng, turns=3 if rng.random() < 0.25 else 2))))
             else:
                 asked.append(Asked("no_picture", (without_picture(rng),), on_picture=False))
-        plain = sum(rng.random() < order.plain for _ in range(total - others))
+        plain = sum(rng.random() < key.plain for _ in range(total - others))
         ways: list[tuple[int, Wordings]] = [(plain, "plain"), (total - others - plain, "train")]
         for count, wordings in ways:
             if count:
@@ -251,7 +251,7 @@ class WorldSource:
 
 
 def _most(most: int, rng: random.Random) -> int:
-    """The order's number of items, for most pictures; beyond four, a fifth of the pictures is for the crowded ones."""
+    """The key's number of items, for most pictures; beyond four, a fifth of the pictures is for the crowded ones."""
     return most if most <= 4 or rng.random() < 0.2 else 4
 
 

@@ -1,7 +1,7 @@
 """Pretraining and finetuning on the picture world: packed questions, grounded mentions, and the tower's labels.
 
 Pretraining moves the projector alone, on captions. Finetuning moves projector and language model; late in the run the
-tower too, slowly, with its patch labels beside it. Knows no drawing and no asking: batches come from world.py.
+tower too, slowly, with its patch labels beside it. Knows no drawing and no asking: batches come from world_batches.py.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from torch import Tensor, nn
 
 from llava_engine.model.language import LanguageModel
 from llava_engine.model.llava import LlavaModel
-from training.config import Course, Task
+from training.config import Task
 from training.embedded.mentions import MentionHeads
+from training.embedded.settings import Curriculum
 from training.embedded.shared_prefix import PackedStates, run_packed
 from training.embedded.tower import HEADS_FILE, PatchHeads, normalized, patch_loss
-from training.embedded.world_batches import Group, Order, WorldBatch
+from training.embedded.world_batches import BatchKey, Group, WorldBatch
 from training.saving import write_tensors
-from training.trainer import Group as Rate
-from training.trainer import Source
+from training.trainer import ParameterGroup, Source
 
 Figures = dict[str, tuple[float, float]]
-QUEUE = 4  # steps between an order and its loss, at most
+QUEUE = 4  # steps between a key and its loss, at most
 
 
 class WorldStage:
@@ -42,7 +42,7 @@ class WorldStage:
         save: Callable[[LlavaModel, Path], None],
         *,
         heads: PatchHeads | None = None,
-        course: Course = Course(),  # noqa: B008 - frozen
+        curriculum: Curriculum = Curriculum(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
         """Set up a task.
@@ -50,14 +50,14 @@ class WorldStage:
         Args:
             task: which.
             model: with float32 parameters.
-            source: batches as world.py draws them.
+            source: batches as world_batches.py draws them.
             save: writes the model into a run's folder.
             heads: the tower's patch heads; None starts new ones.
-            course: how finetuning goes on.
+            curriculum: how finetuning goes on.
             seed: of the heads that are new.
         """
         self.name: str = task
-        self.model, self.source, self.course, self._save = model, source, course, save
+        self.model, self.source, self.curriculum, self._save = model, source, curriculum, save
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.mentions = MentionHeads(model.config.language.hidden_size)
@@ -67,21 +67,21 @@ class WorldStage:
         self._harder_from: int | None = None  # the step from which pictures hold `most` items
         self._right = 0.0  # running share of wholly right answers
 
-    def order(self, step: int, progress: float) -> Order:
+    def batch_key(self, step: int, progress: float) -> BatchKey:
         """The curriculum."""
-        course = self.course
+        curriculum = self.curriculum
         harder = self._harder_from is not None and step >= self._harder_from
-        return Order(
+        return BatchKey(
             step,
-            most=course.most if harder or self.name == "pretrain" else course.first_most,
-            plain=max(0.0, 1 - progress / course.plain_until) if course.plain_until else 0.0,
+            most=curriculum.most if harder or self.name == "pretrain" else curriculum.first_most,
+            plain=max(0.0, 1 - progress / curriculum.plain_until) if curriculum.plain_until else 0.0,
             wide=harder,
         )
 
     def loss(self, batch: WorldBatch, step: int, progress: float) -> tuple[Tensor, Figures]:
         """Mean over answer tokens, and what stands beside it."""
-        model, course, device = self.model, self.course, self.model.language_model.embed_tokens.weight.device
-        tower_moves = self.name == "finetune" and progress >= course.thaw
+        model, curriculum, device = self.model, self.curriculum, self.model.language_model.embed_tokens.weight.device
+        tower_moves = self.name == "finetune" and progress >= curriculum.unfreeze_at
         pixels = normalized(batch.pictures.to(device))
         with torch.set_grad_enabled(tower_moves):
             hidden = model.vision_tower(pixels, model.config.vision_feature_layer)
@@ -99,11 +99,11 @@ class WorldStage:
             targets = torch.cat([group.mention_targets for group in batch.groups])
             grounded = self.mentions(mentioned, targets.to(device))
             figures["mentions_loss"] = (grounded.item(), 1.0)
-            loss = loss + course.mentions * grounded
+            loss = loss + curriculum.mentions * grounded
             if tower_moves:
                 labels = {name: label.to(device) for name, label in batch.labels.items()}
                 labelled, seen = patch_loss(self.heads, hidden[:, 1:], labels)
-                loss = loss + course.labels * labelled
+                loss = loss + curriculum.labels * labelled
                 figures |= {f"patch_{name}": seen[name] for name in ("kind", "colour", "rank")}
         self._watch(step, figures["right"])
         return loss, figures
@@ -119,32 +119,32 @@ class WorldStage:
         """Pictures become harder when most answers are right."""
         share = right[0] / max(1.0, right[1])
         self._right += (share - self._right) / 50
-        if self._harder_from is None and self._right >= self.course.mastered:
+        if self._harder_from is None and self._right >= self.curriculum.mastered:
             self._harder_from = step + QUEUE
 
-    def groups(self) -> list[Rate]:
+    def groups(self) -> list[ParameterGroup]:
         """Projector; when finetuning, language model and heads too, and the tower late and slowly."""
-        model, course = self.model, self.course
+        model, curriculum = self.model, self.curriculum
         if self.name == "pretrain":
-            return [Rate(tuple(model.projector.parameters()))]
+            return [ParameterGroup(tuple(model.projector.parameters()))]
         whole = [*model.projector.parameters(), *model.language_model.parameters(), *self.mentions.parameters()]
-        rates = [Rate(tuple(whole))]
-        if course.thaw < 1:
+        rates = [ParameterGroup(tuple(whole))]
+        if curriculum.unfreeze_at < 1:
             tower = (*model.vision_tower.parameters(), *self.heads.parameters())
-            rates.append(Rate(tower, course.tower_rate, course.thaw))
+            rates.append(ParameterGroup(tower, curriculum.tower_rate, curriculum.unfreeze_at))
         return rates
 
     def modules(self) -> dict[str, nn.Module]:
         """The model and the heads that are thrown away in the end."""
         return {"model": self.model, "mentions": self.mentions, "heads": self.heads}
 
-    def notes(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """The curriculum's place."""
         return {"harder_from": self._harder_from, "right": self._right}
 
-    def recall(self, notes: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self._harder_from, self._right = notes["harder_from"], notes["right"]
+        self._harder_from, self._right = state["harder_from"], state["right"]
 
     def export(self, out: Path) -> None:
         """The model, and the patch heads for a later stage."""

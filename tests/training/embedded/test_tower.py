@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.config import Optim, Run, TinyShape
+from training.config import FlatThenLinear, Optim, Run
 from training.embedded.picture_world.labels import LABELS
+from training.embedded.settings import TinyShape
 from training.embedded.tiny import vision_config
 from training.embedded.tower import (
     HEADS_FILE,
@@ -77,7 +78,7 @@ def test_a_tower_learns_and_is_written(tmp_path: Path) -> None:
     with torch.no_grad():
         before = stage.loss(batch, 0, 0.0)[0].item()
     run = Run(tmp_path, steps=25, workers=0, threads=1, precision="fp32")
-    train(stage, run, Optim(rate=3e-3, warmup=5))
+    train(stage, run, Optim(learning_rate=3e-3, schedule=FlatThenLinear(warmup=5)))
     with torch.no_grad():
         assert stage.loss(batch, 0, 0.0)[0].item() < 0.8 * before
     again, heads = new_tower(vision_config(shape), seed=9), PatchHeads(32)

@@ -10,9 +10,9 @@ from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import get
 from llava_engine.conversation.tokenizer import Tokenizer, assemble
-from training.config import TinyShape
 from training.embedded.picture_world.phrases import plural_of
 from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS
+from training.embedded.settings import TinyShape
 from training.embedded.tiny import make_tokenizer
 from training.embedded.world_batches import PICTURE
 

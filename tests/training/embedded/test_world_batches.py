@@ -13,7 +13,7 @@ from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import get
 from llava_engine.conversation.tokenizer import Tokenizer, assemble
 from llava_engine.pictures.opening import Picture
-from training.config import TinyShape
+from training.embedded.settings import TinyShape
 from training.embedded.tiny import make_tokenizer
 from training.embedded.vocabulary import IMAGE
 from training.embedded.world_batches import Order, WorldBatch, WorldSource, Writer

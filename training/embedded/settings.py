@@ -1,0 +1,77 @@
+"""The settings of the tiny model and of how it is trained, as frozen values. Knows no torch."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+from training.config import FlatThenLinear, Optim
+
+# Found by trying, on this model; docs/embedded-model.md says what was tried.
+OPTIM = Optim(learning_rate=1e-3, betas=(0.9, 0.98), weight_decay=0.05, schedule=FlatThenLinear())
+TOWER_OPTIM = Optim(learning_rate=1e-3, betas=(0.9, 0.98), weight_decay=0.05, schedule=FlatThenLinear(warmup=60))
+
+
+@dataclass(frozen=True)
+class TinyShape:
+    """The sizes of the tiny LLaVA that `llava train tiny` starts.
+
+    Attributes:
+        picture: side of the square picture that the tower sees, in pixels.
+        patch: side of a patch; the picture has (picture / patch)² tokens.
+        tower_width, tower_layers, tower_heads, tower_mlp: the CLIP tower.
+        width, layers, heads, mlp: the Llama.
+        vocabulary: pieces of the tokenizer, at most.
+        context: how many tokens the Llama can hold.
+    """
+
+    picture: int = 96
+    patch: int = 12
+    tower_width: int = 128
+    tower_layers: int = 5
+    tower_heads: int = 4
+    tower_mlp: int = 512
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    mlp: int = 352
+    vocabulary: int = 1000
+    context: int = 2048
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """How finetuning goes on.
+
+    Attributes:
+        first_most: items a picture has at first, until `mastered` of the training answers are wholly right.
+        most: items a picture has then; with them come the families beyond the core.
+        mastered: see above.
+        plain_until: part of the run in which the plainest wordings fade out.
+        unfreeze_at: part of the run after which the tower moves too; 1 keeps it frozen.
+        tower_rate: the tower's rate, as a factor.
+        labels: weight of the tower's patch labels while it moves.
+        mentions: weight of the grounded mentions.
+    """
+
+    first_most: int = 2
+    most: int = 4
+    mastered: float = 0.65
+    plain_until: float = 0.1
+    unfreeze_at: float = 0.8
+    tower_rate: float = 0.1
+    labels: float = 0.3
+    mentions: float = 0.5
+
+
+@dataclass(frozen=True)
+class EmbeddedSteps:
+    """How long each stage of the shipped model is trained (docs/embedded-model.md says what each gave)."""
+
+    tower: int = 19_700
+    language: int = 400
+    pretrain: int = 480
+    finetune: int = 15_000
+
+    def scaled(self, scale: float) -> EmbeddedSteps:
+        """All of them times `scale`, and at least one."""
+        return EmbeddedSteps(*(max(1, round(scale * steps)) for steps in astuple(self)))
