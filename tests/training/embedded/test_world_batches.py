@@ -16,7 +16,7 @@ from llava_engine.pictures.opening import Picture
 from training.embedded.settings import TinyShape
 from training.embedded.tiny import make_tokenizer
 from training.embedded.vocabulary import IMAGE
-from training.embedded.world_batches import Order, WorldBatch, WorldSource, Writer
+from training.embedded.world_batches import BatchKey, WorldBatch, WorldSource, Writer
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_ids_are_those_of_chat(source: WorldSource, tokenizer: Tokenizer) -> Non
     picture = Picture("a.png", image, (4, 4), "0", "image/png", b"")
     image_id = tokenizer.special_ids[IMAGE]
     for step in range(12):
-        for _on, ids, _targets in rows(source[Order(step)]):
+        for _on, ids, _targets in rows(source[BatchKey(step)]):
             text = tokenizer_text(tokenizer, ids, image_id)
             messages = []
             for turn in text.split("USER:")[1:]:
@@ -80,7 +80,7 @@ def test_mentions_end_at_their_words(source: WorldSource, tokenizer: Tokenizer) 
     nouns = ("circle", "square", "thing", "shape", "item", "object", "figure")
     seen = 0
     for step in range(6):
-        for group in source[Order(step)].groups:
+        for group in source[BatchKey(step)].groups:
             flat = group.segments.ids.flatten()
             for place in group.mention_at.tolist():
                 piece = tokenizer.token_bytes(int(flat[place])).decode().strip().lower().removesuffix("s")
@@ -90,7 +90,7 @@ def test_mentions_end_at_their_words(source: WorldSource, tokenizer: Tokenizer) 
 
 
 def test_the_same_order_is_the_same_batch(source: WorldSource) -> None:
-    first, second = source[Order(5)], source[Order(5)]
+    first, second = source[BatchKey(5)], source[BatchKey(5)]
     assert torch.equal(first.pictures, second.pictures)
     assert all(torch.equal(a.segments.ids, b.segments.ids) for a, b in zip(first.groups, second.groups, strict=True))
-    assert not torch.equal(first.pictures, source[Order(6)].pictures)
+    assert not torch.equal(first.pictures, source[BatchKey(6)].pictures)
