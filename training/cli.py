@@ -18,6 +18,7 @@ import typer
 from llava_engine.errors import DataError, UsageError
 from llava_engine.flags import mounted
 from llava_engine.opening import Placement, Source
+from llava_engine.terminal_safe import one_line, strip_control
 from training.config import STATE_FILE, Optim, Precision, Run, Task
 from training.embedded.settings import OPTIM, Curriculum, EmbeddedSteps, TinyShape
 
@@ -135,7 +136,7 @@ def tiny(
     if only in (None, Part.together):
         folders = {name: out / name for name in ("tower", "language", "tokenizer")}
         parts.put_together(shape, **folders, out=out, seed=seed)
-        typer.echo(f"The tiny start is in {out / 'model'}.", err=True)
+        typer.echo(strip_control(f"The tiny start is in {out / 'model'}."), err=True)
 
 
 @app.command()
@@ -231,7 +232,7 @@ def embedded(
         source = Source(str(out / start))
         outcome = tuning.tune(task, source, tuning.DataSettings(tuning.WORLD), run, OPTIM, Curriculum(), _progress())
         _finished(outcome, f"llava train embedded --out {out}")
-    typer.echo(f"The model is in {out / 'finetune' / 'model'}.", err=True)
+    typer.echo(strip_control(f"The model is in {out / 'finetune' / 'model'}."), err=True)
 
 
 def _run(
@@ -279,10 +280,10 @@ def _optim(data: str, rate: float | None) -> Optim | None:
 def _progress() -> Callable[[str], None]:
     """Shows progress on standard error: one line that changes on a terminal, a line each time elsewhere."""
     if not sys.stderr.isatty():
-        return lambda line: typer.echo(line, err=True)
+        return lambda line: typer.echo(strip_control(line), err=True)
 
     def show(line: str) -> None:
-        typer.echo(f"\r\x1b[2K{line}" + ("\n" if line.endswith("done") else ""), nl=False, err=True)
+        typer.echo(f"\r\x1b[2K{one_line(line)}" + ("\n" if line.endswith("done") else ""), nl=False, err=True)
 
     return show
 
@@ -295,5 +296,7 @@ def _again() -> str:
 
 def _finished(outcome: Outcome, again: str) -> None:
     if outcome.interrupted:
-        typer.echo(f"Stopped after step {outcome.step}; everything is saved. Go on with:\n  {again}", err=True)
+        typer.echo(
+            strip_control(f"Stopped after step {outcome.step}; everything is saved. Go on with:\n  {again}"), err=True
+        )
         raise typer.Exit(130)

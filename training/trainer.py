@@ -26,9 +26,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from llava_engine.errors import DataError, LlavaError
 from llava_engine.files.atomic import replaced_file, storage_errors
+from llava_engine.files.lock import held
 from llava_engine.model.linear import has_fast_bfloat16
 from training.config import STATE_FILE, Optim, Run
 from training.track import Track
+
+LOCK_FILE = ".lock"
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,16 @@ def train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None] = lam
     Raises:
         DataError: there is nothing to resume, the state is another stage's or is damaged, or a row can not be read;
             what was trained till then is saved.
-        StorageError: the run's folder can not be written; the state that was saved last stays.
+        StorageError: the run's folder can not be written (the state that was saved last stays), or another process
+            trains into it.
     """
     _folder(run.out)
+    with held(run.out / LOCK_FILE, run.out):
+        return _train(stage, run, optim, say)
+
+
+def _train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None]) -> Outcome:
+    """`train`, when nobody else writes there."""
     if run.threads is not None:
         torch.set_num_threads(run.threads)
     for module in stage.modules().values():  # first: an optimizer's state goes where its parameters are

@@ -12,10 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from llava_engine.errors import DataError
+from llava_engine.errors import DataError, StorageError
+from llava_engine.files.lock import held
 from tests.source import ROOT
 from tests.training.test_trainer import Lines, LineStage, run
 from training.config import STATE_FILE
+from training.trainer import LOCK_FILE
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ def test_a_state_is_loaded_when_the_modules_are_where_they_train(
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", loading)
     assert run(LineStage(), tmp_path, steps=6, resume=True).step == 6
     assert loaded == [2]  # both modules
+
+
+def test_two_runs_never_train_into_one_folder(tmp_path: Path) -> None:
+    run(LineStage(), tmp_path, steps=4)
+    with held(tmp_path / LOCK_FILE, tmp_path), pytest.raises(StorageError, match="is being written by process"):
+        run(LineStage(), tmp_path, resume=True)
+    assert run(LineStage(), tmp_path, resume=True).step == 40
+    assert not (tmp_path / LOCK_FILE).exists()
 
 
 FULL_DISK = """

@@ -17,7 +17,7 @@ from torch import nn
 
 from llava_engine.checkpoints.save import save_checkpoint
 from llava_engine.conversation.tokenizer import Tokenizer
-from llava_engine.files.atomic import write_text
+from llava_engine.files.atomic import replaced_file, write_text
 from llava_engine.model.config import LanguageConfig, LlavaConfig, VisionConfig
 from llava_engine.model.llava import LlavaModel
 from training.config import Run
@@ -118,7 +118,8 @@ def put_together(shape: TinyShape, *, tower: Path, language: Path, tokenizer: Pa
         for name, settings in _settings(shape, config).items():
             write_text(companions / name, json.dumps(settings, indent=2) + "\n")
         save_checkpoint(model, out / MODEL_FOLDER, companions=companions)
-    shutil.copy2(tower / HEADS_FILE, out / HEADS_FILE)
+    with replaced_file(out / HEADS_FILE) as part:
+        shutil.copyfile(tower / HEADS_FILE, part)
 
 
 def new_projector(model: LlavaModel, seed: int) -> None:
