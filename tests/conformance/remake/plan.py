@@ -62,7 +62,7 @@ class Spec:
         added: special tokens put before the other added ones.
         rank: an adapter's.
         stored: its weights' dtype.
-        near: whether its likeliest token has a twin, nearly as likely everywhere.
+        near: whether the token that ends its answers has a twin, nearly as likely everywhere.
         record: what its golden keeps.
     """
 
@@ -201,7 +201,6 @@ SPECS = (
             "mm_vision_select_layer": -1,
         },
         more=5,
-        near=True,
         record=Record(last=12, whole=False),
     ),
     Spec(

@@ -175,7 +175,7 @@ class Remade:
         tensors[head][asked.end] = tensors[head][often] * 1.06
         if spec.near:
             twin = next(token for token in sorted(words.spoken) if token not in (often, asked.end))
-            tensors[head][twin] = tensors[head][often]
+            tensors[head][twin] = tensors[head][asked.end]
             tensors[head][twin, :3] *= 1.001  # a step or two of float16
         if base:
             delta = minus(tensors, base.tensors)
@@ -253,7 +253,7 @@ class Remade:
         if not any((folder / name).exists() for name in ("tokenizer.model", "tokenizer.json")):
             folder = self._out / self._bases[spec.base or ""].path
         longest = config.get("tokenizer_model_max_length")
-        more = further(golden, self._out, folder, longest, patches, len(self._towers) + len(path))
+        more = further(golden, self._out, folder, longest, patches, SPECS.index(spec))
         return Asked(
             golden=golden,
             path=path,
