@@ -165,6 +165,8 @@ SUFFIXES = frozenset(
     suffix for kind in (*_ALL, *_RIFF.values(), *(kind for _, kind in _BEGINNINGS)) for suffix in kind.suffixes
 ) - frozenset(_PROGRAM.suffixes)
 """How files are called that are to be seen, in lower case."""
+PICTURE_SUFFIXES = frozenset(suffix for kind in _ALL if kind.pillow for suffix in kind.suffixes)
+"""How pictures are called that can be read, here or with an extra."""
 
 
 def kind_of(data: bytes) -> Kind | None:

@@ -15,6 +15,9 @@ from textual.screen import ModalScreen
 from textual.widgets import DirectoryTree, Tree
 from textual.widgets.directory_tree import DirEntry
 
+from llava_engine.errors import PictureError
+from llava_engine.pictures.kinds import PICTURE_SUFFIXES
+from llava_engine.pictures.opening import open_picture
 from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui.session.displayed_picture import Shown
 from llava_tui.widgets.graphics import Graphics
@@ -22,11 +25,9 @@ from llava_tui.widgets.preview import PictureCells
 from llava_tui.widgets.words import Words
 
 if TYPE_CHECKING:
-    from PIL import Image
     from rich.text import TextType
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+PREVIEW_PIXELS = 800  # of the longer side: as many as the largest terminal has half cells
 
 
 class PictureTree(DirectoryTree):
@@ -44,7 +45,7 @@ class PictureTree(DirectoryTree):
         return [
             path
             for path in paths
-            if not path.name.startswith(".") and (path.suffix.lower() in SUFFIXES or _is_folder(path))
+            if not path.name.startswith(".") and (path.suffix.lower() in PICTURE_SUFFIXES or _is_folder(path))
         ]
 
 
@@ -99,7 +100,7 @@ class PicturePicker(ModalScreen[str | None]):
 
     def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[DirEntry]) -> None:
         path = event.node.data.path if event.node.data else None
-        self._look(path if path and path.suffix.lower() in SUFFIXES else None)
+        self._look(path if path and path.suffix.lower() in PICTURE_SUFFIXES else None)
 
     @work(exclusive=True)
     async def _look(self, path: Path | None) -> None:
@@ -111,11 +112,10 @@ class PicturePicker(ModalScreen[str | None]):
         if path is None:
             caption.say(SafeText(""))
             return
-        size = await self.run_worker(lambda: _measure(path), thread=True, exit_on_error=False).wait()
-        if size is None:
-            caption.say(SafeText("This can not be shown."))
+        shown = await self.run_worker(lambda: _preview(path), thread=True, exit_on_error=False).wait()
+        if isinstance(shown, PictureError):
+            caption.say(shown.cause)
             return
-        shown = Shown(one_line(path.name), size, lambda: _open(path))
         room = self.query_one("#look").size
         box = (max(4, room.width - 2), max(2, room.height - 4))
         await frame.mount(PictureCells(shown, box, self._graphics))
@@ -130,23 +130,12 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _measure(path: Path) -> tuple[int, int] | None:
-    """The picture's size as it is shown, from its header; None when it is none."""
-    from PIL import ExifTags, Image
-
+def _preview(path: Path) -> Shown | PictureError:
+    """The picture, made small; or why there is none to see."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return (image.height, image.width) if turned else image.size
-    except Exception:  # a broken file may raise anything; attaching it tells the reason
-        return None
-
-
-def _open(path: Path) -> Image.Image:
-    from PIL import Image, ImageOps
-
-    with Image.open(path, formats=FORMATS) as image:
-        image.draft("RGB", (800, 800))
-        upright = ImageOps.exif_transpose(image)
-        upright.thumbnail((800, 800))
-        return upright.convert("RGB")
+        picture = open_picture(path, draft_to=PREVIEW_PIXELS)
+    except PictureError as error:
+        return error
+    small = picture.image.copy()
+    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+    return Shown(one_line(path.name), picture.size, lambda: small)
