@@ -83,6 +83,7 @@ class ModelCard:
         embedded: whether it is the tiny model that comes with the package.
         plan: what is on which device; None where nobody planned.
         about: what its folder turned out to be, one sentence a line: generation, layout, template and why, oddities.
+        notes: of that only what is odd but works, for whoever asks without looking at the model first.
         tiles: whether it sees large pictures in tiles, so that what one costs depends on its size.
     """
 
@@ -99,6 +100,7 @@ class ModelCard:
     embedded: bool = False
     plan: Plan | None = None
     about: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     tiles: bool = False
 
 

@@ -81,6 +81,7 @@ class Engine:
             embedded=embedded,
             plan=loaded.plan,
             about=checkpoint.about,
+            notes=checkpoint.found.notes,
         )
 
     @classmethod

@@ -78,6 +78,7 @@ _AUDIO = Kind(
 )
 _JPEG_XL = Kind("a JPEG XL picture", _SAVE_AS, (".jxl",))
 _JPEG_2000 = Kind("a JPEG 2000 picture", _SAVE_AS, (".jp2", ".j2k", ".jpf", ".jpx", ".j2c"))
+_TARGA = Kind("a TGA picture", _SAVE_AS, (".tga",))
 
 # The bytes that a file begins with; the first that fits counts.
 _BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
@@ -96,6 +97,8 @@ _BEGINNINGS: tuple[tuple[bytes, Kind], ...] = (
     (b"8BPS", Kind("a Photoshop document", _SAVE_AS, (".psd", ".psb"))),
     (b"gimp xcf", Kind("a GIMP document", "Export it from GIMP as PNG.", (".xcf",))),
     (b"\0\0\1\0", Kind("an icon (ICO)", _SAVE_AS, (".ico",))),
+    (b"\0\0\2\0\0\0", _TARGA),  # a pointer holds one picture at least, so that its next byte is no 0
+    (b"\0\0\x0a\0\0\0", _TARGA),
     (b"\0\0\2\0", Kind("a mouse pointer (CUR)", _SAVE_AS, (".cur",))),
     (b"icns", Kind("a Mac icon (ICNS)", _SAVE_AS, (".icns",))),
     (b"IIRO", _RAW),

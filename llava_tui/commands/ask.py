@@ -95,6 +95,8 @@ def ask(
     finally:
         gc_pause.resume()
     remember_model(engine.card)
+    for note in engine.card.notes:
+        say(one_line(note), err=True)
     with _interruptible() as cancelled, _output(engine, as_json) as output:
         for piece in engine.stream(conversation, sampling, cancelled=cancelled):
             if isinstance(piece, Reply):

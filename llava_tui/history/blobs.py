@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llava_engine.errors import StorageError
 from llava_engine.files.atomic import storage_errors, write_bytes
+from llava_tui.paths import make_private
 
 
 class Blobs:
@@ -32,7 +33,7 @@ class Blobs:
         try:
             with storage_errors(path):
                 if not (path.is_file() and path.stat().st_size == len(data)):
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    make_private(path.parent)
                     write_bytes(path, data, 0o600)
         except StorageError as error:
             self._unsaved[sha256] = data

@@ -78,8 +78,11 @@ def open_database(path: Path) -> sqlite3.Connection:
 
     Not all of it is looked at, which would take long: damage inside shows when it is read, see `fault_of`.
 
-    Raises BrokenDatabaseError, NewerDatabaseError; sqlite3.OperationalError when it can not be opened or written.
+    Raises BrokenDatabaseError, NewerDatabaseError; OSError, sqlite3.OperationalError when it can not be opened or
+    written.
     """
+    if not path.exists():
+        path.touch(mode=0o600)  # SQLite would let others read it, and gives its log the same mode
     deadline = time.monotonic() + OPEN_PATIENCE_S
     while True:
         db = _connect(str(path))

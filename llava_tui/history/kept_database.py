@@ -29,6 +29,7 @@ from llava_tui.history.database import (
 )
 from llava_tui.history.queries import Row
 from llava_tui.history.salvage import salvage
+from llava_tui.paths import make_private
 
 Result = TypeVar("Result")
 Change = Callable[[sqlite3.Connection], object]
@@ -57,7 +58,7 @@ class KeptDatabase:
             self._db = memory_database()
             return
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(path.parent)
             self._db = open_database(path)
         except NewerDatabaseError:
             self._db, self._path = memory_database(), None

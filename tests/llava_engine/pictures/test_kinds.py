@@ -74,6 +74,8 @@ UNREAD = {
         b"IIU\0\x18\0\0\0",
     ],
     "an icon (ICO)": [encoded(halves(), "ICO")],
+    "a mouse pointer (CUR)": [struct.pack("<HHHBBBB", 0, 2, 1, 32, 32, 0, 0)],
+    "a TGA picture": [encoded(halves(), "TGA"), encoded(halves(), "TGA", compression="tga_rle")],
     "a Photoshop document": [b"8BPS\0\1"],
     "a Netpbm picture": [encoded(halves(), "PPM"), b"P1\n# words\n2 2\n0 1\n1 0\n"],
     "a PostScript document": [encoded(halves(), "EPS")],

@@ -7,13 +7,14 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from llava_engine.pictures import opening
-from tests.fakes.fake_engine import FakeEngine
+from tests.fakes.fake_engine import FAKE_CARD, FakeEngine
 from tests.llava_tui.conftest import Done, Llava
 
 
@@ -201,6 +202,16 @@ def test_stats_are_one_line_beside_the_answer(llava: Llava) -> None:
     assert done.out == "So.\n"
     assert len(done.err.splitlines()) == 1
     assert "1 tokens" in done.err
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]], ids=["text", "json"])
+def test_what_is_odd_about_a_model_is_said_beside_the_answer(llava: Llava, how: list[str]) -> None:
+    card = replace(
+        FAKE_CARD, about=("A fake in no layout.",), notes=("Its config names\nmy\x1b]0;own\x07 base.", "More.")
+    )
+    done = llava("ask", "Why?", *how, engine=FakeEngine(["So."], card=card))
+    assert (done.code, done.err.splitlines()) == (0, ["Its config names my base.", "More."])
+    assert (json.loads(done.out)["answer"] if how else done.out.strip()) == "So."
 
 
 def test_ctrl_c_keeps_what_was_said(llava: Llava) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,6 +236,20 @@ def test_the_same_picture_is_kept_once_whatever_it_is_called(store: Store, tmp_p
     assert (a.sha256, a.name, b.name) == (b.sha256, "a.png", "b.png")
     files = [path for path in (tmp_path / "pictures").rglob("*") if path.is_file()]
     assert [path.name for path in files] == [a.sha256]
+
+
+def test_every_folder_and_file_of_chats_is_for_this_person_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        store = Store.open(tmp_path / "home" / "share" / "data")
+        store.keep_picture(fake_picture())
+        store.close()
+    finally:
+        os.umask(before)
+    made = list((tmp_path / "home").rglob("*"))
+    assert sum(path.is_file() for path in made) >= 2  # the database and the picture
+    for path in [tmp_path / "home", *made]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
 def test_a_picture_whose_file_is_gone_or_changed_is_an_error_and_attaching_it_again_heals(
