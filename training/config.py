@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from llava_engine.errors import DataError
+from llava_engine.errors import DataError, UsageError
 
 Precision = Literal["auto", "bf16", "fp32"]
 Task = Literal["pretrain", "finetune"]
@@ -85,6 +85,10 @@ class Optim:
     weight_decay: float = 0.0
     clip: float = 1.0
     schedule: Cosine | FlatThenLinear = Cosine()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise UsageError(f"--rate must be above 0, not {self.learning_rate}.")
 
     def rate(self, step: int, progress: float, steps: int | None) -> float:
         """The learning rate at a step; see `Cosine.factor`."""

@@ -32,6 +32,7 @@ from training.config import STATE_FILE, Optim, Run
 from training.track import Track
 
 LOCK_FILE = ".lock"
+_TOLD = ("factor", "betas", "eps", "weight_decay")  # of a group of parameters: settings, and no state
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,10 @@ def load_state(stage: Stage, optimizer: torch.optim.Optimizer, out: Path) -> tup
     try:
         for name, module in stage.modules().items():
             module.load_state_dict(state["modules"][name])
-        factors = [row["factor"] for row in optimizer.param_groups]
+        told = [{name: row[name] for name in _TOLD} for row in optimizer.param_groups]
         optimizer.load_state_dict(state["optimizer"])
-        for row, factor in zip(optimizer.param_groups, factors, strict=True):
-            row["factor"] = factor  # a resumed run may be told other rates
+        for row, settings in zip(optimizer.param_groups, told, strict=True):
+            row.update(settings)  # a resumed run may be told other ones
         stage.load_state_dict(state["stage_state"])
         return int(state["step"]), float(state["seconds"])
     except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:

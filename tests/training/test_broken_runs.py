@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from llava_engine.errors import DataError, StorageError
+from llava_engine.errors import DataError, StorageError, UsageError
 from llava_engine.files.lock import held
 from tests.source import ROOT
 from tests.training.test_trainer import Lines, LineStage, run
-from training.config import STATE_FILE
-from training.trainer import LOCK_FILE
+from training.config import STATE_FILE, Optim, Run
+from training.trainer import LOCK_FILE, train
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,27 @@ def test_a_state_is_loaded_when_the_modules_are_where_they_train(
     monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", loading)
     assert run(LineStage(), tmp_path, steps=6, resume=True).step == 6
     assert loaded == [2]  # both modules
+
+
+def test_a_resumed_run_heeds_the_settings_that_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(LineStage(), tmp_path, steps=4)
+    seen: list[dict[str, Any]] = []
+    step = torch.optim.AdamW.step
+
+    def stepping(self: torch.optim.AdamW) -> Any:
+        seen.append({name: self.param_groups[0][name] for name in ("betas", "weight_decay")})
+        return step(self)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", stepping)
+    optim = Optim(1e-3, (0.5, 0.6), weight_decay=0.25)
+    train(LineStage(), Run(tmp_path, steps=5, workers=0, resume=True, precision="fp32"), optim)
+    assert seen == [{"betas": (0.5, 0.6), "weight_decay": 0.25}]
+
+
+@pytest.mark.parametrize("rate", [0.0, -1e-3, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(rate: float) -> None:
+    with pytest.raises(UsageError, match="--rate must be above 0"):
+        Optim(rate)
 
 
 def test_two_runs_never_train_into_one_folder(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def _random_places(rng: random.Random, count: int, width: int, height: int) -> l
     lot = rng.random()
     if count == 1 and lot < 0.3:
         shift = 0.03 * SIDE
-        radius = rng.uniform(0.3, 0.95) * largest
+        radius = rng.uniform(max(0.3 * largest, SMALLEST), 0.95 * largest)
         return [(width / 2 + rng.uniform(-shift, shift), height / 2 + rng.uniform(-shift, shift), radius)]
     if count > 1 and lot < 0.2:
         row = _random_row(rng, count, width, height)

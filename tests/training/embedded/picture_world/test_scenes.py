@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from training.embedded.picture_world.samples import SAMPLES
@@ -35,6 +35,7 @@ def overlaps(scene: Scene) -> bool:
 
 @settings(max_examples=150, deadline=None)
 @given(SEEDS, st.integers(1, 8))
+@example(517, 1)  # one item alone in the middle of a flat picture was once smaller than any may be
 def test_items_stay_inside_apart_and_visible(seed: int, most: int) -> None:
     scene = random_scene(random.Random(seed), max_items=most)
     assert 1 <= len(scene.items) <= most
