@@ -54,8 +54,8 @@ class TokenizerFiles:
         spec: tokenizer.json's content; made from tokenizer.model where that is all there is.
         config: special_tokens_map.json and tokenizer_config.json, the latter first.
         pieces: tokenizer.model's, where that is read.
-        inside: special tokens that SentencePiece cuts out of the middle of a text, which goes on behind them: marks
-            that only tokenizer.model has.
+        inside: special tokens that SentencePiece cuts out of the middle of a text, which goes on behind them: those
+            of tokenizer.model that no other file names or adds.
         end_ids: all ids that end an answer by `eos_token_id` of config.json and generation_config.json.
     """
 
@@ -94,7 +94,10 @@ def read_files(folder: Path, added: Sequence[str] = ()) -> TokenizerFiles:
         elif not is_usual(spec):
             _try_out(spec)
         said = _said_special(spec, config, own, numbers)
-        inside = frozenset() if pieces is None else pieces.marks - {*said, *added}
+        inside: frozenset[str] = frozenset()
+        if pieces is not None:
+            inside = frozenset({*said, *pieces.marks} & pieces.ids.keys()) - pieces.control - _apart(config, own)
+            inside -= frozenset(added)
         spec = with_added(as_special(spec, said), added, strip=strip)
         special = {token["id"] for token in spec["added_tokens"] if token.get("special")}
         ends = frozenset(
@@ -112,9 +115,7 @@ def told_of(source: Path) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except (
-        BaseException
-    ) as error:  # a stranger's file can be wrong in every way; the library raises bare Exceptions too
+    except BaseException as error:  # a stranger's file can be wrong in every way; the library raises bare ones too
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         why = error if str(error) else type(error).__name__
@@ -148,8 +149,7 @@ def _said_special(
     texts: dict[str, int | None] = {
         text: number for text, number in vocabulary.items() if text[:2] == "<|" and _CERTAIN_MARK.fullmatch(text)
     }
-    decoder = config.get("added_tokens_decoder")
-    for number, token in decoder.items() if isinstance(decoder, dict) else ():
+    for number, token in _dictionary(config, "added_tokens_decoder").items():
         text = _content(token)
         if text is not None and str(number).isdecimal() and (_flagged(token) or looks_like_a_mark(text)):
             texts[text] = int(number)
@@ -159,18 +159,33 @@ def _said_special(
         by_id[token["id"]] = token["content"]
         if not token.get("special") and looks_like_a_mark(token["content"]):
             texts.setdefault(token["content"], token["id"])
+    for text in _named(config):
+        if text in vocabulary:
+            texts.setdefault(text, vocabulary[text])
+    for each in numbers:
+        if looks_like_a_mark(by_id.get(each.token_id, "")):
+            texts.setdefault(by_id[each.token_id], each.token_id)
+    return texts
+
+
+def _named(config: Mapping[str, Any]) -> list[str]:
+    """The tokens that the settings name: the begin, the end, …"""
     named = [config.get(key) for key in _NAMED]
     for key in _LISTED:
         listed = config.get(key)
         named += listed.values() if isinstance(listed, dict) else listed if isinstance(listed, list) else []
-    for token in named:
-        text = _content(token)
-        if text and text in vocabulary:
-            texts.setdefault(text, vocabulary[text])
-    for number in numbers:
-        if looks_like_a_mark(by_id.get(number.token_id, "")):
-            texts.setdefault(by_id[number.token_id], number.token_id)
-    return texts
+    return [text for text in map(_content, named) if text]
+
+
+def _apart(config: Mapping[str, Any], own: Mapping[str, int]) -> frozenset[str]:
+    """What the slow tokenizer took out of a text before SentencePiece saw it: named and added tokens."""
+    decoder = map(_content, _dictionary(config, "added_tokens_decoder").values())
+    return frozenset({*_named(config), *own, *(text for text in decoder if text)})
+
+
+def _dictionary(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = config.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _numbers(folder: Path) -> list[_Number]:
