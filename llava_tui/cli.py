@@ -10,7 +10,7 @@ import errno
 import os
 import sys
 import warnings
-from typing import Annotated, ClassVar, NoReturn
+from typing import Annotated, ClassVar, NoReturn, TextIO
 
 import typer
 from typer.main import get_command
@@ -87,6 +87,13 @@ def llava(
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    closed = _fill_closed_streams()
+    if sys.stdout in closed:  # after minutes of work is too late to say so
+        _fail(
+            StorageError(
+                "Standard output is closed, so nothing can be said.", "Give it a place: > FILE, or > /dev/null."
+            )
+        )
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # an answer may hold letters that this terminal's encoding lacks
@@ -114,6 +121,31 @@ def main() -> NoReturn:
     except Exception as error:
         _crash(error)
     sys.exit(0)
+
+
+def _fill_closed_streams() -> list[TextIO]:
+    """Whoever starts a program may close its standard streams (`<&-`): here they are empty instead; those that were.
+
+    Otherwise the next file that is opened gets the number of the closed one, and what a library writes to "standard
+    error" (libtiff does) ends up in a database.
+    """
+    closed = []
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            if _is_free(number):
+                os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+                os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+            closed.append(getattr(sys, name))
+    return closed
+
+
+def _is_free(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return True
+    return False
 
 
 def _let_go_of_output() -> None:

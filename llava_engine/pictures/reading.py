@@ -35,6 +35,8 @@ def read(source: str | os.PathLike[str], timeout_s: float) -> tuple[bytes, str]:
         PictureError: it can not be found, fetched or trusted, or has more than `MAX_BYTES`.
     """
     text = os.fspath(source)
+    if not text:  # to a path it would be the folder that we are in
+        raise PictureError("The name of the picture is empty.", "Give a file or a URL.")
     scheme = match.group().lower() if isinstance(source, str) and (match := _SCHEME.match(text)) else None
     if scheme is None:
         path = Path(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from llava_tui.cli import LlavaGroup
+from tests.source import ROOT
 
 
 def llava(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -73,6 +74,37 @@ def test_chat_without_a_terminal_says_what_to_use() -> None:
 def test_the_shell_completes(typed: str, offered: str) -> None:
     done = llava(_LLAVA_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
     assert done.stdout.split() == [offered]
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "out", "err"),
+    [
+        ("<&-", 1, "", "standard input is empty"),
+        (">&-", 1, "", "Standard output is closed"),
+        ("2>&-", 1, "", ""),
+        ("<&- 2>&-", 1, "", ""),
+        ("<&- >&- 2>&-", 1, "", ""),
+    ],
+)
+def test_closed_streams_are_no_bug(closed: str, code: int, out: str, err: str, tmp_path: Path) -> None:
+    """And what is opened then never takes their numbers: a library's word on number 2 must not land in a file."""
+    program = (
+        "import os, sys; sys.argv = ['llava', 'ask', '-i', '-', 'x']\n"
+        "import atexit\nfrom llava_tui.cli import main\n"
+        "atexit.register(lambda: os.open('probe', os.O_CREAT | os.O_WRONLY) > 2 or os.mkdir('taken'))\nmain()"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "LLAVA_HOME": str(tmp_path / "home")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (code, out)
+    assert err in done.stderr and "Traceback" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["probe"]  # no crash file either
 
 
 def test_a_missing_package_is_one_line_with_its_pip_command() -> None:
