@@ -20,6 +20,9 @@ _QUANTIZED = {
     ".weight_packed": "compressed-tensors",
     ".weight_scale": "compressed-tensors or fp8",
     ".weight_scale_inv": "fp8",
+    ".W_q": "HQQ",
+    ".codebooks": "AQLM",
+    ".weight._data": "Quanto",
 }
 
 
@@ -60,7 +63,16 @@ def refuse_quantized(folder: Path, raw: Mapping[str, Any], files: TensorSource) 
         if method is not None:
             says = f"config.json says {stated}" if stated else f"{name} is how {method} stores a weight"
             raise _quantized(folder, says)
+        if _is_packed(name, files):
+            raise _quantized(folder, f"{name} holds whole numbers, and no weight stands beside it")
     return (f"config.json says that it is quantized ({stated}); its weights are not.",) if stated else ()
+
+
+def _is_packed(name: str, files: TensorSource) -> bool:
+    """Whether a tensor holds a weight in a form that has no name here: whole numbers in the weight's place."""
+    dtype, beside = files.tensors[name].dtype, f"{name.rpartition('.')[0]}.weight"
+    whole = not (dtype.is_floating_point or dtype.is_complex or str(dtype) == "torch.bool")  # a mask is no weight
+    return whole and name != beside and beside not in files.tensors and not name.endswith(".position_ids")
 
 
 def _stated_methods(raw: Mapping[str, Any]) -> Iterator[str]:

@@ -68,6 +68,21 @@ def codes(name: str, weight: Tensor) -> dict[str, Tensor]:
     return {name.replace(".weight", ".codes"): torch.zeros(4, 4, dtype=torch.int16)}
 
 
+def hqq(name: str, weight: Tensor) -> dict[str, Tensor]:
+    return {
+        name.replace(".weight", ".W_q"): torch.zeros(8, dtype=torch.uint8),
+        name.replace(".weight", ".zero"): weight,
+    }
+
+
+def quanto(name: str, weight: Tensor) -> dict[str, Tensor]:
+    return {f"{name}._data": weight.to(torch.int8), f"{name}._scale": torch.ones(len(weight), 1)}
+
+
+def nameless(name: str, weight: Tensor) -> dict[str, Tensor]:
+    return {name.replace(".weight", "._weight_qdata"): weight.to(torch.int8)}
+
+
 def quantize(folder: Path, pack: Callable[[str, Tensor], dict[str, Tensor]]) -> None:
     packed: dict[str, Tensor] = {}
     for name, tensor in load_file(folder / "model.safetensors").items():
@@ -87,6 +102,10 @@ def quantize(folder: Path, pack: Callable[[str, Tensor], dict[str, Tensor]]) -> 
         (nf4, None, "bitsandbytes"),
         (eight_bits, {"quant_method": "fp8"}, "config.json says fp8"),
         (codes, {"quant_method": "aqlm"}, "config.json says aqlm"),
+        (hqq, None, "how HQQ stores a weight"),
+        (quanto, None, "how Quanto stores a weight"),
+        (nameless, None, "holds whole numbers, and no weight stands beside it"),
+        (codes, None, "holds whole numbers, and no weight stands beside it"),
         (integers, {"quant_method": "somebody's own"}, "config.json says somebody's own"),
     ],
 )
