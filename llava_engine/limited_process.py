@@ -57,12 +57,15 @@ def main(module: str, name: str, seconds: str) -> None:
     """The other process."""
     function = getattr(importlib.import_module(module), name)
     request = json.load(sys.stdin)
-    _limit(int(seconds))
+    limit_this_process(int(seconds), MEMORY_BYTES)
     sys.stdout.write(json.dumps(function(request)))
 
 
-def _limit(seconds: int) -> None:
-    """Set the limits; where a system has none for a process (Windows), the clock of the other side remains."""
+def limit_this_process(seconds: int, memory: int) -> None:
+    """Let this process compute so many seconds more, and take so many bytes beside what it has.
+
+    Where a system has no such limit (Windows, for memory macOS), the clock of whoever began it remains.
+    """
     if sys.platform == "win32":
         return
     import resource
@@ -72,4 +75,4 @@ def _limit(seconds: int) -> None:
         taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     except OSError:
         return  # macOS: it neither says what is taken nor keeps to a limit
-    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + memory,) * 2)

@@ -13,9 +13,9 @@ import os
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 from llava_engine.errors import PictureError
+from llava_engine.limited_process import limit_this_process
 from llava_engine.pictures import kinds
 from llava_engine.pictures.decoding import (
     BUDGET_BYTES,
@@ -78,7 +78,7 @@ def main() -> None:
     """The other process."""
     import PIL.Image  # noqa: F401 - before the limit, for it is no part of the picture
 
-    _limit()
+    limit_this_process(_CPU_S, BUDGET_BYTES)
     try:
         request = json.loads(sys.stdin.buffer.readline())
         data = sys.stdin.buffer.read()
@@ -92,17 +92,3 @@ def main() -> None:
 
 def _say(answer: dict[str, object]) -> None:
     sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
-
-
-def _limit() -> None:
-    """Set the limits; where the system has none for a process (Windows), the clock of the other side remains."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
-    try:
-        taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    except OSError:
-        return  # macOS: it neither says what is taken nor keeps to a limit
-    resource.setrlimit(resource.RLIMIT_AS, (taken + BUDGET_BYTES,) * 2)

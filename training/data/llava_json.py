@@ -20,7 +20,7 @@ _ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant"}
 
 
 @dataclass(frozen=True)
-class Turn:
+class RowTurn:
     """What one says.
 
     Attributes:
@@ -47,7 +47,7 @@ class Row:
     """
 
     name: str
-    turns: tuple[Turn, ...]
+    turns: tuple[RowTurn, ...]
     images: tuple[str, ...]
 
 
@@ -110,7 +110,7 @@ def _row(raw: Any, place: str) -> Row:
     return Row(name, turns, tuple(images))
 
 
-def _turn(raw: Any, number: int, name: str) -> Turn:
+def _turn(raw: Any, number: int, name: str) -> RowTurn:
     if not isinstance(raw, dict) or not isinstance(raw.get("value"), str) or raw.get("from") not in _ROLES:
         raise DataError(f"{name}, turn {number} needs 'from' (human or gpt) and 'value' (text).")
     role, text = _ROLES[raw["from"]], raw["value"]
@@ -118,11 +118,11 @@ def _turn(raw: Any, number: int, name: str) -> Turn:
         raise DataError(f"{name}, turn {number} is of {raw['from']}; human and gpt must take turns, human first.")
     pictures = text.count(MARK)
     if role == "assistant" or not pictures:
-        return Turn(role, text)  # an answer may speak of the mark; it shows nothing
+        return RowTurn(role, text)  # an answer may speak of the mark; it shows nothing
     if pictures == 1:
-        return Turn(role, text.replace(MARK, "").strip(), pictures)  # as LLaVA's own code: the template places it
+        return RowTurn(role, text.replace(MARK, "").strip(), pictures)  # as LLaVA's own code: the template places it
     places, plain = [], ""
     for piece in text.split(MARK):
         plain += piece
         places.append(len(plain))
-    return Turn(role, plain, pictures, tuple(places[:-1]))
+    return RowTurn(role, plain, pictures, tuple(places[:-1]))
