@@ -136,6 +136,11 @@ def transaction(db: sqlite3.Connection, change: Callable[[sqlite3.Connection], R
     return result
 
 
+def be_patient(db: sqlite3.Connection, seconds: float) -> None:
+    """Let each try wait so long for another program that holds the file; a new connection waits BUSY_TIMEOUT_S."""
+    db.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+
 def begin_anew(path: Path) -> tuple[sqlite3.Connection, Path, int]:
     """Set a broken file aside and begin a new one with what can be read of it.
 

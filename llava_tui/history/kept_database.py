@@ -16,10 +16,12 @@ from typing import TypeVar
 
 from llava_engine.errors import StorageError
 from llava_tui.history.database import (
+    BUSY_TIMEOUT_S,
     FAULTS,
     BrokenDatabaseError,
     Fault,
     NewerDatabaseError,
+    be_patient,
     begin_anew,
     fault_of,
     memory_database,
@@ -35,7 +37,7 @@ Result = TypeVar("Result")
 Change = Callable[[sqlite3.Connection], object]
 
 RETRY_S = 0.5
-"""How long a locked file is left alone before it is tried again. Each try may hold up a screen for BUSY_TIMEOUT_S."""
+"""How long a locked file is left alone before it is tried again."""
 CLOSE_PATIENCE_S = 10.0
 """How long closing waits for another program's lock, while something is still to be saved."""
 
@@ -163,6 +165,8 @@ class KeptDatabase:
         if self._locked_since is not None and time.monotonic() - self._locked_since < RETRY_S:
             raise self._locked()
         try:
+            # A screen stands still while a try waits: only the first one does, for those who soon let go.
+            be_patient(self._db, BUSY_TIMEOUT_S if self._locked_since is None else 0.0)
             result = transaction(self._db, change)
         except sqlite3.IntegrityError as error:
             raise StorageError("That chat is not in the history any more.", "Open another, or a new one.") from error

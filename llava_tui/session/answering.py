@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llava_engine.contract import Reply, Sampling, TokenCount
+from llava_tui.history.kept_database import LockedError
 from llava_tui.history.store import Store
 from llava_tui.session.context_meter import ContextMeter
 from llava_tui.session.conversation_of import Conversations
@@ -63,17 +64,29 @@ class Answering:
         return self.growing is not None and self._branch.shows(self.growing.turn)
 
     def answer(self, question_id: int) -> None:
-        """Answer this next."""
+        """Answer this next.
+
+        Raises:
+            LockedError: another program holds the history; the question waits, see `begin_if_ready`.
+        """
         self.question_id = question_id
         self.begin_if_ready()
 
     def begin_if_ready(self) -> None:
-        """Begin with the question that waits."""
+        """Begin with the question that waits.
+
+        Raises:
+            LockedError: another program holds the history; it waits on, to be begun at another call.
+        """
         engine, question_id, chat = self._model.engine, self.question_id, self._branch.chat
         if engine is None or question_id is None or self.growing is not None or chat is None:
             return
         self.question_id = None
-        turn = self._branch.begin_answer(chat, question_id)
+        try:
+            turn = self._branch.begin_answer(chat, question_id)
+        except LockedError:
+            self.question_id = question_id
+            raise
         counted = self.meter.expect()
 
         def stream(cancelled: Callable[[], bool]) -> Iterator[str | Reply]:

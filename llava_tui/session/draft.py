@@ -1,4 +1,4 @@
-"""The message that is not sent yet: its pictures, and its text while it waits for them.
+"""The message that is not sent yet: its pictures, and its text while it waits for them, or for the history.
 
 Holds it to what the model can hold, before a picture is decoded or a token counted. Knows no chat.
 """
@@ -35,7 +35,7 @@ class Draft:
 
     Attributes:
         tray: the pictures.
-        waiting: the text that was sent and waits for pictures; None when nothing waits.
+        waiting: the text that was sent and waits for pictures or the history; None when nothing waits.
     """
 
     def __init__(
@@ -80,13 +80,10 @@ class Draft:
             return None
         return self.tray.add(source, at_once=at_once)
 
-    def hold(self, text: str) -> bool:
-        """Let the text wait for its pictures; False when it need not."""
+    def hold(self, text: str) -> None:
+        """Let the text wait, until `poll` says that it may go."""
         self.tray.open_all()
-        if not self.tray.opening:
-            return False
         self.waiting = text if self.waiting is None else f"{self.waiting}\n{text}"
-        return True
 
     def give_back(self) -> None:
         """What waits is not sent after all."""

@@ -6,6 +6,7 @@ thread calls `poll()` every 50 ms and shows the events it gets. It knows no Text
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,20 +16,14 @@ from llava_engine.contract import ModelCard, Sampling
 from llava_engine.errors import StorageError
 from llava_engine.pictures.opening import Picture, open_picture
 from llava_engine.terminal_safe import SafeText, strip_control
+from llava_tui.history.kept_database import LockedError
 from llava_tui.history.store import Store
 from llava_tui.history.turns import Chat, PictureRef, Turn
 from llava_tui.session.answering import Answering
 from llava_tui.session.attachments import AttachmentTray, Source
 from llava_tui.session.conversation_of import Conversations
 from llava_tui.session.draft import Draft
-from llava_tui.session.events import (
-    Event,
-    Facts,
-    Notice,
-    Phase,
-    PhaseChanged,
-    Unsent,
-)
+from llava_tui.session.events import Event, Facts, Notice, Phase, PhaseChanged, Unsent
 from llava_tui.session.model_loader import LoadModel, ModelLoader
 from llava_tui.session.outbox import Outbox
 from llava_tui.session.picture_shelf import PictureShelf
@@ -68,12 +63,13 @@ class ChatSession:
         conversations = Conversations(
             store, self._shelf, system, lambda notice: self._out.later(lambda: self._out.add(notice))
         )
-        self._draft = Draft(self._out, open_source or open_picture, store.keep_picture, lambda: self._card)
+        self._draft = Draft(self._out, open_source or open_picture, self._keep_early, lambda: self._card)
         self._branch = ShownBranch(store, self._out)
         self._answers = Answering(
             store, self._out, self._branch, self._model, conversations, sampling or Sampling(), clock
         )
         self._told: Phase = "no_model"
+        self._told_locked = False
 
     # Facts
 
@@ -137,9 +133,10 @@ class ChatSession:
     def poll(self) -> list[Event]:
         """What happened since the last call, in order. Call it every 50 ms; it also saves a growing answer."""
         self._out.settle()
-        self._guarded(self._poll_draft)
+        self._patiently(self._poll_draft)
         self._guarded(self._answers.poll)
-        self._guarded(self._answers.begin_if_ready)
+        self._patiently(self._answers.begin_if_ready)
+        self._told_locked = self._told_locked and self.facts.waiting
         for notice in self._store.take_notices():
             self._out.tell(notice)
         if self.phase != self._told:
@@ -174,13 +171,14 @@ class ChatSession:
         """Send a message with the pictures of the tray.
 
         It is saved at once and answered as soon as the model is ready and the answer before it has ended. While a
-        picture is still being opened, it waits for that; should that fail, `Unsent` gives the text back. So does a text
-        that is too long.
+        picture is still being opened, or another program holds the history, it waits for that. `Unsent` gives the text
+        back when a picture can not be opened, the history does not take it, or it is too long.
         """
         if not self._draft.takes(len(text)):
             self._out.add(Unsent(text))
-        elif not self._draft.hold(text):
-            self._guarded(lambda: self._send(text))
+        else:
+            self._draft.hold(text)
+            self._patiently(self._poll_draft)
 
     def stop(self) -> None:
         """End the answer after its current token; what was said is kept, marked "cancelled". Idle: nothing happens."""
@@ -197,7 +195,7 @@ class ChatSession:
             self._out.add(Notice(SafeText("There is no question to answer yet."), severity="information"))
             return
         self.stop()
-        self._guarded(lambda: self._answers.answer(question_id))
+        self._patiently(lambda: self._answers.answer(question_id))
 
     def edit(self, turn_id: int, text: str) -> None:
         """Send a user's turn again with another text and the same pictures, as a new version beside the old one."""
@@ -209,7 +207,13 @@ class ChatSession:
             self._out.add(Unsent(text))
             return
         self.stop()
-        self._guarded(lambda: self._answers.answer(self._branch.fork(turn, strip_control(text)).id))
+        try:
+            version = self._branch.fork(turn, strip_control(text))
+        except StorageError as error:
+            self._out.tell(error)
+            self._out.add(Unsent(text))
+        else:
+            self._patiently(lambda: self._answers.answer(version.id))
 
     def flip(self, turn_id: int, step: int) -> None:
         """Show the version `step` before (negative) or after this turn, and what follows it. At an end: nothing."""
@@ -282,9 +286,21 @@ class ChatSession:
             return
         for picture in attached:
             self._shelf.put(picture)
-        question = self._branch.ask(strip_control(text), attached)
+        try:
+            question = self._branch.ask(strip_control(text), attached)
+        except LockedError:
+            self._draft.waiting = text
+            raise
+        except StorageError:
+            self._out.add(Unsent(text))
+            raise
         self._draft.tray.clear()
         self._answers.answer(question.id)
+
+    def _keep_early(self, picture: Picture) -> None:
+        """Keep a picture while its message is still being written; where that can not be now, sending it will."""
+        with contextlib.suppress(LockedError):
+            self._store.keep_picture(picture)
 
     def _poll_draft(self) -> None:
         if (text := self._draft.poll()) is not None:
@@ -309,6 +325,19 @@ class ChatSession:
         except StorageError as error:
             self._out.tell(error)
             return None
+
+    def _patiently(self, act: Callable[[], object]) -> None:
+        """Do it; where another program holds the history, what waits is tried again at each poll, and told once."""
+        try:
+            act()
+        except LockedError as error:
+            if not self._told_locked:
+                self._out.add(
+                    Notice(error.cause, SafeText("Your message waits, and goes as soon as that lets go."), "warning")
+                )
+            self._told_locked = True
+        except StorageError as error:
+            self._out.tell(error)
 
     def _guarded(self, act: Callable[[], object]) -> None:
         """Do it; what the disk has against it becomes a notice."""
