@@ -69,7 +69,8 @@ _ALLOWED = frozenset({ORDERED, _SUBCLASS, *_PLAIN, *_PARAMETERS, *_STORAGES, *_O
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of the form before torch 1.6
 _FORM = 1001  # the only version of it there ever was
-_ZIP = b"PK\x03\x04"
+ZIP = b"PK\x03\x04"
+"""The first bytes of a `.bin` since torch 1.6."""
 _LOCAL_HEADER = 30  # bytes of a zip entry before its name
 _WALKED = 2  # a byte of a pickle takes the time of so many of JSON, at least
 _SHARED = 4  # a tensor may stand under a few names (tied embeddings, a tower within a tower), not under thousands
@@ -100,7 +101,7 @@ def read_bin(file: Path, most: int) -> TensorTable:
         try:
             reading = (
                 _Archive(file, opened, most // _WALKED)
-                if opened.read(4) == _ZIP
+                if opened.read(4) == ZIP
                 else _Old(file, opened, most // _WALKED)
             )
             return TensorTable(_places(file, reading.content, reading.storages), _WALKED * reading.bytes)

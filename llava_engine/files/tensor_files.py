@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from llava_engine.errors import ModelError
-from llava_engine.files.bins import read_bin
+from llava_engine.files.bins import ZIP, read_bin
 from llava_engine.files.foreign import refuse_foreign_file
 from llava_engine.files.safetensors import read_safetensors
 from llava_engine.files.safety import check_own_file
@@ -131,7 +131,7 @@ def _table(file: Path, most: int) -> TensorTable:
         refuse_foreign_file(file)
         with file.open("rb") as opened:
             start = opened.read(_HEADER_START.stop)
-        safe = start[_HEADER_START] == b"{" or file.suffix == ".safetensors"
+        safe = start[_HEADER_START] == b"{" or (file.suffix == ".safetensors" and not start.startswith(ZIP))
         return (read_safetensors if safe else read_bin)(file, most)
     except OSError as error:
         raise ModelError(f"{file} can not be read: {error.strerror or error}.", "Check its permissions.") from None

@@ -172,15 +172,17 @@ class Adapted:
         down, up = f"lora_{across}A", f"lora_{across}B"
         wanted = {down, up} | ({"lora_magnitude_vector"} if settings.weight_decomposed and not across else set())
         for lacking in sorted(wanted - parts.keys()):
-            raise self._refusal(f"{module} lacks {lacking}")
+            raise self._not_whole(f"{module} lacks {lacking}")
         for odd in sorted(parts.keys() - wanted):
-            raise self._refusal(f"{module} has {odd}, which its settings do not speak of")
+            raise self._not_whole(f"{module} has {odd}, of which {FILE} does not speak")
         out, into = reversed(shape) if across else shape
         rank = settings.rank_of(module)
         if shapes[down] != (rank, into) or shapes[up] != (out, rank):
             fits = shapes[down][1:] == (into,) and shapes[up][:1] == (out,)
-            here = f"and {FILE} says rank {rank}" if fits else f"for a layer that is {by(shape)} in the base"
-            raise self._refusal(f"{module} has matrices {by(shapes[down])} and {by(shapes[up])}, {here}")
+            has = f"{module} has matrices {by(shapes[down])} and {by(shapes[up])}"
+            if fits:
+                raise self._not_whole(f"{has}, and {FILE} says rank {rank}")
+            raise self._refusal(f"{has}, for a layer that is {by(shape)} in the base")
         self._make(
             target,
             shape,
@@ -202,8 +204,11 @@ class Adapted:
     def _collect(self, modules: dict[str, dict[str, str]], name: str, found: LowRankName) -> None:
         if found.bias:
             raise self._no_lora(f"{found.part} of {found.module} has a bias (lora_bias)")
-        if modules.setdefault(found.module, {}).setdefault(found.part, name) != name:
-            raise self._refusal(f"it has {found.part} of {found.module} twice")
+        if (first := modules.setdefault(found.module, {}).setdefault(found.part, name)) != name:
+            raise ModelError(
+                f"{self.folder} holds two adapters in one file: {first} and {name}.",
+                "Save the one that is wanted by itself, with the library that trained it.",
+            )
 
     def _untie(self) -> None:
         """Give a tied head a tensor of its own: PEFT changes it and embeddings apart, but for single rows."""
@@ -218,6 +223,12 @@ class Adapted:
 
     def _no_lora(self, cause: str) -> ModelError:
         return ModelError(f"{self.folder} can not be folded into its base: {cause}.", MERGE)
+
+    def _not_whole(self, cause: str) -> ModelError:
+        return ModelError(
+            f"The files of {self.folder} do not belong together: {cause}.",
+            f"Take the adapter's folder complete, with the {FILE} of the same training.",
+        )
 
     def _refusal(self, cause: str) -> ModelError:
         return ModelError(

@@ -168,6 +168,11 @@ BOMBS: dict[str, bytes] = {
 }
 
 
+def test_a_zip_is_read_whatever_it_is_called(tmp_path: Path) -> None:
+    torch.save({"a": torch.arange(3)}, tmp_path / "model.safetensors")
+    assert torch.equal(opened(tmp_path / "model.safetensors").read("a"), torch.arange(3))
+
+
 @pytest.mark.parametrize("form", ["zip", "old", "bare"])
 @pytest.mark.parametrize("bomb", list(BOMBS))
 def test_a_few_bytes_take_neither_memory_nor_time_nor_run(tmp_path: Path, bomb: str, form: str) -> None:
