@@ -176,7 +176,7 @@ def run_chat(
         still=still,
         drawn=terminal.image_protocol != "none",
         theme="ansi-dark" if terminal.colours == "16" else EMBER.name,
-        loader_for=lambda words: _loader(*read_words(words, source, placement)),
+        loader_for=lambda words: loader_of(words, source, placement),
     )
     try:
         app.run()
@@ -184,6 +184,22 @@ def run_chat(
         session.close()
     if app.crash is not None:
         raise app.crash
+
+
+def loader_of(words: str, source: Source, placement: Placement) -> LoadModel:
+    """What is typed after /model -> what to load.
+
+    Raises:
+        UsageError: an option is none, or has no such value.
+        ModelError: a name leads nowhere: said now, while the model that answers is still there.
+    """
+    from llava_engine.checkpoints.catalog import find
+
+    source, placement = read_words(words, source, placement)
+    for name in (source.model, source.base, source.tower):
+        if name is not None:
+            find(name)
+    return _loader(source, placement)
 
 
 def _loader(source: Source, placement: Placement) -> LoadModel:

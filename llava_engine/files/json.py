@@ -45,6 +45,8 @@ def read_bytes(file: Path, most: int = MAX_BYTES) -> bytes:
         if file.name == "config.json" and (foreign := foreign_weights(file.parent)):
             raise foreign from None
         remedy = "Is this a model folder? It needs a config.json."
+        if (inside := file.parent / "model").is_dir():  # the folder of a run of `llava train`
+            remedy = f"Give the model inside of it: {inside}."
         if file.name != "config.json":
             remedy = "Take the model's folder complete."
         raise ModelError(f"{file.parent} has no {file.name}.", remedy) from None

@@ -1,4 +1,4 @@
-"""The shape of a LLaVA model: numbers and choices only. Read and written by checkpoints/*_config.py."""
+"""The shape of a LLaVA model: numbers and choices only. Read and written by checkpoints/layouts/."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ TIFF = Kind("a TIFF picture", "", (".tif", ".tiff"), "TIFF", "PIL.TiffImagePlugi
 AVIF = Kind("an AVIF picture", _SAVE_AS, (".avif", ".avifs"), "AVIF", "PIL.AvifImagePlugin", "image/avif")
 HEIC = Kind(
     "a HEIC picture",
-    "Install what reads it (pip install 'llava[heif]'), or save it as JPEG or PNG.",
+    "Install what reads it (in llava's folder: pip install -c constraints.txt '.[heif]'), or save it as JPEG or PNG.",
     (".heic", ".heif", ".hif"),
     "HEIF",
     "pillow_heif",

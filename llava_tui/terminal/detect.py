@@ -1,6 +1,6 @@
 """What this terminal can show, and why we think so.
 
-Environment and one short probe go in, `TerminalFacts` come out. The decision is pure; the probe is `terminal_probe.py`.
+Environment and one short probe go in, `TerminalFacts` come out. The decision is pure; the probe is `probe.py`.
 It never raises, and draws nothing.
 """
 

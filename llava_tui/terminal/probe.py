@@ -1,6 +1,6 @@
 """Asking the terminal what it can do: three questions, one short wait, and everything as it was before.
 
-Must be over before the app reads keys, which a late answer would look like. What follows from it is `terminal.py`.
+Must be over before the app reads keys, which a late answer would look like. What follows from it is `detect.py`.
 """
 
 from __future__ import annotations

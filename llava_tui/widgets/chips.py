@@ -1,4 +1,4 @@
-"""The pictures that go with the next message: a chip each, with a small preview, its number, and a way to take it out.
+"""The pictures that go with the next message: a chip each, with a small preview, its place, and a way to take it out.
 
 In: the tray as it is, as often as one likes. Out: `ChipRemoved`, `PicturesOpened`.
 """
@@ -18,6 +18,7 @@ from llava_tui.widgets.preview import PictureCells
 from llava_tui.widgets.words import Words
 
 BOX = (10, 3)
+OPENING = SafeText("opening …")
 KEPT = SafeText("fetched when sent")
 
 
@@ -26,19 +27,24 @@ class Remove(Words):
 
 
 class Chip(Horizontal):
-    """One picture of the tray; until it is open, only its number and what it waits for."""
+    """One picture of the tray; until it is open, only its place among them and what it waits for.
+
+    `number` is the tray's name for it, which stays; "the second picture" in a question goes by `place`.
+    """
 
     def __init__(
         self,
         number: int,
+        place: int,
         attachment: Attachment | None,
         tokens: int | None,
         graphics: Graphics | None,
-        waits: SafeText = SafeText("opening …"),
+        waits: SafeText,
     ) -> None:
         super().__init__()
         self.number = number
-        self.facts = (number, attachment is not None, tokens, waits)
+        self.facts = (number, place, attachment is not None, tokens, waits)
+        self._place = place
         self._waits = waits
         self._graphics = graphics
         self._shown: Shown | None = None
@@ -52,7 +58,7 @@ class Chip(Horizontal):
         if shown:
             yield PictureCells(shown, BOX, self._graphics)
         with Vertical(classes="about"):
-            yield Words(strip_control(f"picture {self.number}"), classes="number")
+            yield Words(strip_control(f"picture {self._place}"), classes="number")
             yield Words(shown.name if shown else self._waits, classes="name")
             yield Words(shown.measures if shown else None, classes="measures")
         yield Remove(SafeText("×"))
@@ -83,10 +89,12 @@ class Chips(HorizontalScroll, can_focus=False):
         graphics: Graphics | None,
     ) -> None:
         """The tray is this now, and a picture costs `tokens` (None: not known yet). Cheap when nothing changed."""
-        chips = [Chip(number, None, tokens, graphics) for number in tray.opening]
-        chips += [Chip(number, None, tokens, graphics, KEPT) for number in tray.kept]
-        chips += [Chip(attachment.number, attachment, tokens, graphics) for attachment in tray.ready]
-        chips.sort(key=lambda chip: chip.number)
+        ready = {attachment.number: attachment for attachment in tray.ready}
+        waiting = dict.fromkeys(tray.opening, OPENING) | dict.fromkeys(tray.kept, KEPT)
+        chips = [
+            Chip(number, place, ready.get(number), tokens, graphics, waiting.get(number, OPENING))
+            for place, number in enumerate(sorted({*ready, *waiting}), 1)
+        ]
         if [chip.facts for chip in chips] == [chip.facts for chip in self.query(Chip)]:
             return
         async with self.batch():

@@ -1,6 +1,6 @@
 """The widget class for a terminal's own graphics protocol, or None where half cells are to be used.
 
-In: the protocol's name, as terminal.py chose it. textual-image is imported here only, and only for a protocol that
+In: the protocol's name, as detect.py chose it. textual-image is imported here only, and only for a protocol that
 the terminal has answered to: its import asks the terminal questions, so this must be called before the app runs.
 """
 

@@ -42,7 +42,7 @@ class Samples:
     """Rows that can be asked for by number.
 
     Attributes:
-        rows: from records.py.
+        rows: from llava_json.py.
         images: the folder of their pictures; None when no row has any.
         tokenizer, template, system: how a conversation is written.
         picture_tokens, image_token_id: what a picture becomes.

@@ -65,7 +65,7 @@ class Group:
     """Segments of like length, with what is known about them.
 
     Attributes:
-        segments: for packing.py.
+        segments: for shared_prefix.py.
         families: (B, S), the name of each segment's family.
         mention_at: (n,) flat indices into B·S·L: the last token of each mention.
         mention_targets: (n, 3) how many items it means, column and row; -1 where there is none.

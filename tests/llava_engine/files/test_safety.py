@@ -146,3 +146,12 @@ def test_a_snapshot_of_the_hub_cache_is_opened(model: Path, tmp_path: Path) -> N
     for name in READ:
         (snapshot / name).symlink_to(Path("../../blobs") / name)
     assert open_checkpoint(snapshot).found.generation == "llava-hf 1.5"
+
+
+def test_the_folder_of_a_training_run_leads_to_the_model_inside(model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    model.rename(run / "model")
+    with pytest.raises(ModelError) as told:
+        open_checkpoint(run)
+    assert str(run / "model") in told.value.remedy

@@ -208,3 +208,13 @@ async def test_an_empty_clipboard_says_why_and_what_helps(monkeypatch: pytest.Mo
         await me.press("ctrl+v")
         await me.sees("There is no picture in the clipboard.")
         await me.sees("Install wl-clipboard.")
+
+
+async def test_chips_count_the_pictures_that_are_there(tmp_path: Path) -> None:
+    stage = Stage(pictures=[str(drawn_file(tmp_path, name)) for name in ("a.png", "b.png", "c.png")])
+    async with stage.open() as me:
+        first, *_ = await chips(me, 3)
+        await me.sees("picture 3")
+        me.session.detach(first.number)
+        await chips(me, 2)
+        await me.until(lambda: "picture 1" in me.seen() and "picture 3" not in me.seen())

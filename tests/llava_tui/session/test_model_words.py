@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from llava_engine.errors import LlavaError
 from llava_engine.opening import AUTO, Placement, Source
+from llava_tui.app import loader_of
 from llava_tui.session.model_words import read_words
 
 HERE = Source("here", base="b", template="v0", force=True)
@@ -56,3 +59,10 @@ def test_one_device_or_several() -> None:
 def test_what_can_not_be_read_is_said(words: str) -> None:
     with pytest.raises(LlavaError):
         read_words(words, HERE, AUTO)
+
+
+@pytest.mark.parametrize("words", ["{gone}", "{there} --base {gone}", "{there} --tower {gone}", "{there} --bogus"])
+def test_a_name_that_leads_nowhere_is_told_before_the_old_model_goes(words: str, tmp_path: Path) -> None:
+    with pytest.raises(LlavaError):
+        loader_of(words.format(gone=tmp_path / "gone", there=tmp_path), Source(), AUTO)
+    assert callable(loader_of(str(tmp_path), Source(), AUTO))
