@@ -185,6 +185,8 @@ def test_help_imports_nothing_heavy(command: str) -> None:
 def _loaded(code: str, names: tuple[str, ...]) -> set[str]:
     """Which of these modules a fresh interpreter has after running the code."""
     code += f"\nimport sys; print('LOADED', *set({names!r}) & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    # Under a shell, for --show-completion looks for one among its parents.
+    command = ["bash", "-c", '"$0" -c "$1"; exit $?', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split()[1:])
