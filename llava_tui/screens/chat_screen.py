@@ -18,7 +18,7 @@ from llava_tui.commands.plan_lines import plan_lines
 from llava_tui.history.turns import Chat, Turn
 from llava_tui.samples import Sample
 from llava_tui.screens.chat_view import ChatView
-from llava_tui.screens.command_table import QUIT_WORDS, bindings, slash
+from llava_tui.screens.command_table import QUIT_WORDS, bindings, looks_like_slash, slash
 from llava_tui.screens.help import HelpScreen
 from llava_tui.screens.history import HistoryScreen
 from llava_tui.screens.picture_picker import PicturePicker
@@ -79,6 +79,9 @@ class ChatScreen(ChatView):
             self.prompt.area.sent(text)
             what, argument = command
             await self.run_action(f"{what.action}({argument!r})" if argument and what.argument else what.action)
+        elif looks_like_slash(text):
+            unknown = one_line(f"There is no command {text.strip()}.")
+            self.notice(unknown, SafeText("/ lists them. With a word before it, it is a message."), "warning")
         elif text.strip().lower() in QUIT_WORDS:
             self.app.exit()
         elif (found := find_sources(text)) and not without_sources(text, found):

@@ -92,6 +92,12 @@ def slash(text: str) -> tuple[Command, str] | None:
     return None
 
 
+def looks_like_slash(text: str) -> bool:
+    """Whether `text` is a slash and one word of letters alone: a mistyped command rather than a message or a path."""
+    word = text.strip()
+    return word.startswith("/") and word[1:].isalpha()
+
+
 def completions(text: str) -> list[Command]:
     """The slash commands that `text` may be the beginning of, while it is still one word."""
     if not text.startswith("/") or " " in text or "\n" in text:

@@ -7,6 +7,7 @@ import pytest
 from llava_tui.screens.command_table import COMMANDS
 from llava_tui.screens.help import HelpScreen
 from llava_tui.themes import EMBER
+from tests.fakes.fake_engine import FakeEngine
 from tests.llava_tui.stage import Stage
 
 
@@ -43,6 +44,22 @@ async def test_a_begun_command_shows_what_it_may_become() -> None:
         await me.sees("/regenerate")
         await me.sees("/rename TITLE")
         assert "/history" not in me.seen()
+
+
+async def test_a_mistyped_command_is_no_message() -> None:
+    engine = FakeEngine(("yes",))
+    stage = Stage(engine)
+    async with stage.open() as me:
+        for words in ("/hlep", "/Renmae "):
+            me.prompt.write(words)
+            await me.press("enter")
+            await me.sees(f"no command {words.strip()}")
+            assert me.prompt.text == words
+        assert not me.screen.transcript.turns
+        me.prompt.write("/etc/hosts is a file, is it?")  # words that only begin so are a message
+        await me.press("enter")
+        await me.answered()
+    assert len(engine.conversations) == 1
 
 
 async def test_the_hints_say_what_the_keys_do_here() -> None:
