@@ -34,6 +34,8 @@ _QUICK_KEPT_BYTES = 200_000_000
 _QUICK_WORK = 400_000_000  # pixels times scans: libjpeg goes over 200 million a second
 _QUICK_FILE = 1_000_000  # bytes of a kind whose inside we do not look at: enough for tricks, too little for harm
 _QUICK_FILE_PIXELS = 16_000_000  # WebP takes 20 bytes for each
+_LEAST_BYTES = {"WEBP": 16, "AVIF": 8}
+"""For a pixel, of libraries that decode all at once, and may call it damage when they run out of memory. Measured."""
 _LARGEST_RESULT = 24_000_000  # pixels that another process gives of a picture above _QUICK_PIXELS
 
 # Beyond this nobody waits. Programs write up to 20 scans; libjpeg-turbo's own tools advise to stop at 500.
@@ -116,10 +118,11 @@ def decode_here(
         image = Image.open(io.BytesIO(data), formats=(kind.pillow,))
         size = image.size
         check_pixels(size, name)
+        least = _tiff_bytes(image) if kind is kinds.TIFF else size[0] * size[1] * _LEAST_BYTES.get(kind.pillow, 0)
+        if least > BUDGET_BYTES:
+            raise MemoryError
         if essentials is None and quick_pixels is not None and size[0] * size[1] > quick_pixels:
             raise NotQuickError
-        if kind is kinds.TIFF and _tiff_bytes(image) > BUDGET_BYTES:
-            raise MemoryError
         image.draft(None, (draft_to, draft_to))
         image.load()
         if essentials is not None:

@@ -235,3 +235,13 @@ def test_blocks_leave_no_seams(factor: int, monkeypatch: pytest.MonkeyPatch) -> 
         for block in (50, 101, 500, 5000):
             monkeypatch.setattr(colours, "_BLOCK_PIXELS", block)
             assert colours.to_rgb(image, factor).tobytes() == whole.tobytes(), (mode, block)
+
+
+@pytest.mark.parametrize("side", [10_000, 13_300])
+def test_a_webp_that_does_not_fit_is_not_called_damaged(side: int) -> None:
+    """One colour is 34 bytes of lossless WebP at any size; libwebp's word for no memory is that of a broken file."""
+    data = bytearray(encoded(Image.new("RGB", (10, 10)), "WEBP", lossless=True, method=0))
+    at = data.index(b"VP8L") + 9  # behind the length and the signature: width - 1 and height - 1, 14 bits each
+    rest = int.from_bytes(data[at : at + 4], "little") >> 28
+    data[at : at + 4] = ((side - 1) | (side - 1) << 14 | rest << 28).to_bytes(4, "little")
+    assert "does not fit in the memory" in refused(bytes(data)).cause
