@@ -37,6 +37,7 @@ BEAT = 0.05
 HINTS = SafeText("Enter send · Ctrl+O picture · / commands · ? help")
 HINTS_ANSWERING = SafeText("Esc stop · Enter send next")
 HINTS_OPENING = SafeText("The message goes as soon as its pictures are open")
+HINTS_HELD = SafeText("The message goes when the history is free")
 HINTS_EDITING = SafeText("Enter send the changed message · Esc leave it")
 HINTS_TURN = SafeText("y copy · r again · e edit · o open · ← → versions · Esc back")
 
@@ -206,6 +207,8 @@ class ChatView(Screen[None]):
             self.prompt.hint(HINTS_EDITING)
         elif facts.waiting and self.session.tray.opening:
             self.prompt.hint(HINTS_OPENING)
+        elif facts.held:
+            self.prompt.hint(HINTS_HELD)
         else:
             self.prompt.hint(HINTS_ANSWERING if facts.phase in ("answering", "stopping") else HINTS)
 

@@ -150,6 +150,7 @@ class Facts:
         context_total: what the model can hold; None before it is loaded.
         picture_tokens: how many of `context_used` are pictures'.
         waiting: a message waits for the model, for the answer before it, or for its pictures.
+        held: another program holds the history, and what waits waits for that.
         saved: chats are kept on disk (False: only in memory, a `Notice` has said why).
     """
 
@@ -162,4 +163,5 @@ class Facts:
     context_total: int | None = None
     picture_tokens: int = 0
     waiting: bool = False
+    held: bool = False
     saved: bool = True

@@ -87,8 +87,7 @@ class ChatSession:
         """What the status line may say now. Cheap; equal when nothing changed."""
         growing = self._answers.growing
         shown = growing or self._answers.last
-        card = self._card
-        count = self._answers.meter.count
+        card, count = self._card, self._answers.meter.count
         return Facts(
             phase=self.phase,
             card=card,
@@ -99,6 +98,7 @@ class ChatSession:
             context_total=card.context_length if card else None,
             picture_tokens=sum(count.pictures) if count else 0,
             waiting=self._answers.question_id is not None or self._draft.waiting is not None,
+            held=self._told_locked,
             saved=self._store.saved,
         )
 
@@ -269,6 +269,9 @@ class ChatSession:
     def close(self) -> None:
         """Stop what runs, save what was said, close the store. Waits a second at most."""
         deadline = time.monotonic() + CLOSE_S
+        while self._told_locked and time.monotonic() < deadline:
+            self.poll()
+            time.sleep(0.005)
         self._answers.question_id = self._draft.waiting = None
         self.stop()
         while self._answers.growing is not None and time.monotonic() < deadline:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,17 +10,9 @@ import pytest
 from llava_tui.history.kept_database import LockedError
 from llava_tui.history.store import Store
 from tests.fakes.fake_picture import fake_picture
+from tests.fakes.held_history import held
 
 NAME = "history.sqlite3"
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Another program that is writing, and takes its time."""
-    with closing(sqlite3.connect(folder / NAME, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 def test_the_end_of_an_answer_is_saved_when_the_lock_opens(tmp_path: Path) -> None:

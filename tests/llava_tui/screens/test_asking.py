@@ -12,8 +12,10 @@ from textual.worker import WorkerFailed
 from llava_engine.contract import GREEDY, LoadProgress, Reply, Sampling, never
 from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import ModelError
+from llava_tui.history.store import Store
 from llava_tui.widgets.turn import AnswerView, QuestionView, TurnView
 from tests.fakes.fake_engine import FakeEngine
+from tests.fakes.held_history import held
 from tests.llava_tui.stage import Stage, drawn_file
 
 
@@ -316,3 +318,16 @@ async def test_what_comes_with_a_change_of_chat_is_shown_once() -> None:
         assert me.seen().count("two") == 1 + 1  # the title, and the question
         gate.set()
         await me.answered()
+
+
+async def test_a_message_that_waits_for_the_history_is_told_as_long_as_it_waits(tmp_path: Path) -> None:
+    stage = Stage(FakeEngine(("yes",)), store=Store.open(tmp_path))
+    async with stage.open((60, 20)) as me:  # the narrowest status line has no room for it
+        with held(tmp_path):
+            await me.says("Is it red?")
+            await me.until(lambda: "when the history is free" in me.hint)
+            await me.types("meanwhile")  # keys are answered
+            assert me.prompt.text == "meanwhile"
+        await me.answered()
+        await me.until(lambda: "Enter send" in me.hint)
+        assert [turn.text for turn in me.screen.transcript.turns] == ["Is it red?", "yes"]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,16 +12,8 @@ from llava_tui.history.store import Store
 from llava_tui.history.turns import Turn
 from llava_tui.session.events import Attached, AttachFailed, Notice, Unsent
 from llava_tui.session.shown_branch import ShownBranch
+from tests.fakes.held_history import held
 from tests.llava_tui.session.desk import Desk, Make, ready
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Another program that is writing, and takes its time."""
-    with closing(sqlite3.connect(folder / "history.sqlite3", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 def look_for(desk: Desk, seconds: float) -> float:
@@ -46,11 +35,13 @@ def test_a_message_waits_for_the_lock_and_is_sent_by_itself(make: Make, tmp_path
         desk.session.send("and this?")
         look_for(desk, 1.5)
         assert desk.session.facts.waiting
+        assert desk.session.facts.held
         assert desk.shown == ["first", "red"]
         (notice,) = desk.of(Notice)  # one, however often it is tried
         assert "holds the chat history" in notice.cause
         assert "waits" in notice.remedy
     desk.settle()
+    assert not desk.session.facts.held
     assert desk.shown == ["first", "red", "and this?", "blue"]
     assert not desk.of(Unsent)
     assert len(desk.of(Notice)) == 1
@@ -142,3 +133,16 @@ def test_a_lock_between_a_question_and_its_answer_asks_once(
     desk.settle()
     assert desk.shown == ["what colour", "red"]
     assert len(locks) == 1
+
+
+def test_a_message_that_waits_for_the_lock_is_saved_when_the_program_ends(make: Make, tmp_path: Path) -> None:
+    desk = ready(make(("red",)))
+    with held(tmp_path):
+        desk.session.send("what colour")
+        desk.events += desk.session.poll()
+    desk.session.close()
+    store = Store.open(tmp_path)
+    chat = store.last_chat()
+    assert chat is not None
+    assert store.turns(chat.id)[0].text == "what colour"
+    store.close()
