@@ -138,7 +138,7 @@ def _train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None]) -> 
         torch.manual_seed(run.seed)
         batches = iter(_loader(stage.source, keys(), run.workers))
         while (progress := run.progress(step, clock() - began)) < 1 and not stopped.is_set():
-            batch = next(batches)
+            batch = _next(batches)
             if isinstance(batch, _Refused):
                 if step:
                     save_state(stage, optimizer, run.out, step, seconds)
@@ -258,6 +258,19 @@ def _loader(source: Source, keys: Iterator[Any], workers: int) -> DataLoader[Any
         prefetch_factor=2 if workers else None,
         worker_init_fn=_leave_signals if workers else None,
     )
+
+
+def _next(batches: Iterator[Any]) -> Any:
+    """The next batch, or why there is none, also when the process that prepares it was ended from outside."""
+    try:
+        return next(batches)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        return _Refused(
+            "A process that prepares batches was ended by the system, which lacks memory or shared memory.",
+            "Free some, or prepare them in this process: --workers 0.",
+        )
 
 
 def _leave_signals(_worker: int) -> None:

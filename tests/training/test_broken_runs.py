@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -45,6 +47,23 @@ def test_a_bad_row_is_one_line_and_what_was_trained_is_saved(tmp_path: Path, wor
     assert (tmp_path / STATE_FILE).exists() == bool(bad)
     if bad:
         assert run(LineStage(), tmp_path, resume=True).step == 40
+
+
+class Dying(Lines):
+    """Lines whose process is killed, as the system does when memory runs out."""
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(step)
+
+
+def test_a_killed_worker_is_one_line_and_what_was_trained_is_saved(tmp_path: Path) -> None:
+    stage = LineStage()
+    stage.source = Dying()
+    with pytest.raises(DataError, match="was ended by the system"):
+        run(stage, tmp_path, workers=1)
+    assert run(LineStage(), tmp_path, resume=True).step == 40
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbled", "another form", "no dict"])
