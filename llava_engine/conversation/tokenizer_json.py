@@ -79,7 +79,7 @@ def plain_spec(spec: dict[str, Any], specials: set[str]) -> dict[str, Any]:
             step["prepend_scheme"] = "never"
         elif step["type"] == "ByteLevel":
             step["add_prefix_space"] = False
-    model = dict(spec["model"])
+    model = dict(spec["model"]) | {"dropout": None}  # which would cut a text otherwise each time
     if model.get("type", "BPE") != "BPE":
         raise ValueError(f"its kind is {model['type']}, not BPE")
     merges = model["merges"]  # "a b" in older files, ["a", "b"] in newer ones

@@ -11,6 +11,7 @@ from llava_engine.conversation.spans import PictureSpan, Span, TextSpan
 from llava_engine.conversation.tokenizer import Tokenizer, assemble
 from llava_engine.errors import ModelError
 from tests.llava_engine.conversation.tiny_tokenizers import (
+    byte_level,
     byte_level_spec,
     llama,
     llama_spec,
@@ -207,3 +208,13 @@ def test_every_end_token_of_the_configs_stops_an_answer(
     tmp_path: Path, files: dict[str, object], more: set[int]
 ) -> None:
     assert _extended(tmp_path, **files).stop_ids(()) == {2} | more
+
+
+def test_a_tokenizer_json_that_cuts_at_random_cuts_one_way(tmp_path: Path) -> None:
+    spec = byte_level_spec()
+    spec["model"]["dropout"] = 0.5
+    (tmp_path / "tokenizer.json").write_text(json.dumps(spec))
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert {tuple(tokenizer.encode("the cat the cat", first=True)) for _ in range(20)} == {
+        tuple(byte_level().encode("the cat the cat", first=True))
+    }
