@@ -6,7 +6,6 @@ import json
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +52,15 @@ def written(folder: Path, spec: dict[str, Any]) -> Path:
          "looks ahead"],
 )  # fmt: skip
 def test_it_is_refused_or_reads(tmp_path: Path, spec: dict[str, Any]) -> None:
-    began = time.monotonic()
     code = (
         "import sys; from llava_engine.conversation.tokenizer import Tokenizer\n"
         "from llava_engine.errors import ModelError\n"
         "try: Tokenizer.from_folder(sys.argv[1]).encode('a' * 30, first=True)\n"
         "except ModelError as error: print(error.cause)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(written(tmp_path, spec))], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", code, str(written(tmp_path, spec))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=40)  # it does not hang
     assert done.returncode == 0, done.stderr[-2000:]
-    assert time.monotonic() - began < 40
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4 * 2**20  # KiB: no child came near to 4.5 GB
     if done.stdout:
         assert "tokenizer.json is not a tokenizer that we can read" in done.stdout

@@ -1,4 +1,8 @@
-"""A file of 50 MB at most takes less than a GB and less than 15 seconds, whatever is in it."""
+"""A file of 50 MB at most takes less than a GB and 15 seconds of work, whatever is in it.
+
+The seconds are limits that the system keeps: 7 here, 8 in the process that decodes apart. How long each bomb takes is
+measured by tests/benchmarks/bombs.py.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,8 @@ def test_no_picture_takes_a_gigabyte_or_fifteen_seconds(name: str, tmp_path: Pat
     assert path.stat().st_size < 50_000_000
     done = subprocess.run(
         # The shell between is small: a process begins with the peak of the one that started it.
-        ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", MEASURED, str(path)],
+        # Its own limit is a soft one: the process that decodes apart sets another.
+        ["sh", "-c", 'ulimit -S -t 7; "$@"; exit $?', "sh", sys.executable, "-c", MEASURED, str(path)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -44,7 +49,5 @@ def test_no_picture_takes_a_gigabyte_or_fifteen_seconds(name: str, tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "", "decoders write nothing to a terminal"
-    end, peak_kib, seconds = json.loads(done.stdout)
-    print(name, end, f"{peak_kib / 1024:.0f} MiB {seconds:.1f} s")
+    _end, peak_kib, _seconds = json.loads(done.stdout)
     assert peak_kib * 1024 < 1_000_000_000
-    assert seconds < 15
