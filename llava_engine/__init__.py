@@ -14,13 +14,15 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from llava_engine.contract import EngineLike, LoadProgress, ModelCard, Reply, Sampling, TokenCount, never
+from llava_engine.contract import EngineLike, LoadProgress, ModelCard, Progress, Reply, Sampling, TokenCount, never
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import (
+    BusyError,
     ContextOverflowError,
     ConversationError,
     DataError,
     DeviceError,
+    EngineAwayError,
     LlavaError,
     LoadCancelledError,
     ModelError,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from llava_engine.pictures.opening import Picture, open_picture
 
 __all__ = [
+    "BusyError",
     "Chat",
     "ContextOverflowError",
     "Conversation",
@@ -44,6 +47,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "Engine",
+    "EngineAwayError",
     "EngineLike",
     "LlavaError",
     "LoadCancelledError",
@@ -55,6 +59,7 @@ __all__ = [
     "Picture",
     "PictureError",
     "Placement",
+    "Progress",
     "Reply",
     "Sampling",
     "Source",

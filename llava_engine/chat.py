@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, TypeAlias
 
-from llava_engine.contract import EngineLike, Reply, Sampling
+from llava_engine.contract import EngineLike, Progress, Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.pictures.opening import Picture, open_picture
 
@@ -50,7 +50,7 @@ class Chat:
             for item in self._engine.stream(asked, self._sampling):
                 if isinstance(item, Reply):
                     self.last, whole = item, True
-                else:
+                elif not isinstance(item, Progress):
                     said.append(item)
                     yield item
             self.conversation = asked.then(Message.assistant("".join(said)))

@@ -1,7 +1,8 @@
-"""What a screen, a script or an evaluation may ask of an engine, and what it gets back: plain data, no torch.
+"""What a screen, a script, a server or an evaluation may ask of an engine, and what it gets back: plain data, no torch.
 
-`Engine` (engine.py) is the real one; tests/fakes has a scripted one. Text is handed on by a plain iterator that yields
-`str` pieces and, as its last item, one `Reply`.
+`Engine` (engine.py) is ours; others are far away or of other libraries; tests/fakes has a scripted one. An answer
+is a plain iterator: `Progress` until it begins (the first one carries what the prompt costs, where that is known), then
+`str` pieces, and as its last item one `Reply`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ LEAST_PENALTY = 0.001
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
+Stage = Literal["waiting", "seeing", "reading"]
+"""In a queue · the tower looks at pictures · the prompt is read."""
+
+Ability = Literal["pictures", "system", "begun", "count", "ids", "seed", "stops", "top_k", "repetition_penalty"]
+"""What an engine may lack: seeing · a system text · going on with a begun answer · `count` · `Reply.prompt` and
+`Reply.token_ids` · fields of `Sampling`."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -32,7 +40,8 @@ class Sampling:
         top_k: keep this many of the likeliest tokens; 0 keeps all.
         repetition_penalty: 1 is none (Keskar et al. 2019, section 4.1).
         seed: the same seed gives the same text; None draws one.
-        max_new_tokens: the answer ends here at the latest.
+        max_new_tokens: the answer ends here at the latest; None for the room that the context leaves.
+        stops: texts that end an answer, besides the template's own; none of them is part of it.
 
     Raises:
         UsageError: a value that is none of these, or no number.
@@ -43,7 +52,8 @@ class Sampling:
     top_k: int = 0
     repetition_penalty: float = 1.0
     seed: int | None = None
-    max_new_tokens: int = 256
+    max_new_tokens: int | None = 256
+    stops: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < math.inf:  # so that what is no number is refused, too
@@ -58,8 +68,10 @@ class Sampling:
             )
         if self.seed is not None and not -(2**63) <= self.seed < 2**64:  # what torch's generators take
             raise UsageError(f"seed must be a number of 64 bits, not {self.seed:.6g}.")
-        if self.max_new_tokens < 1:
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise UsageError(f"max_new_tokens must be 1 or more, not {self.max_new_tokens}.")
+        if not all(self.stops):
+            raise UsageError("A stop text must have letters: an empty one would end every answer.")
 
 
 GREEDY = Sampling()
@@ -67,11 +79,11 @@ GREEDY = Sampling()
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is true of a loaded model.
+    """What is true of a model that answers. What an engine can not know, as one that is far away, is None or "".
 
     Attributes:
         name: what to call it on a screen.
-        folder: where it was read from.
+        folder: where it was read from; None where that is not here.
         template: the name of its conversation template.
         device: "cpu", "cuda:0", …
         dtype: "float32", "bfloat16", …
@@ -85,23 +97,29 @@ class ModelCard:
         about: what its folder turned out to be, one sentence a line: generation, layout, template and why, oddities.
         notes: of that only what is odd but works, for whoever asks without looking at the model first.
         tiles: whether it sees large pictures in tiles, so that what one costs depends on its size.
+        where: "host:port" of an engine that is elsewhere; "" here.
+        slots: how many answers it gives at once; more wait.
+        cannot: what it lacks.
     """
 
     name: str
-    folder: Path
+    folder: Path | None
     template: str
     device: str
     dtype: str
     kernel: str
-    context_length: int
-    picture_tokens: int
-    parameters: int
-    memory_bytes: int
+    context_length: int | None
+    picture_tokens: int | None
+    parameters: int | None
+    memory_bytes: int | None
     embedded: bool = False
     plan: Plan | None = None
     about: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     tiles: bool = False
+    where: str = ""
+    slots: int = 1
+    cannot: frozenset[Ability] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -109,10 +127,10 @@ class Reply:
     """An answer, and what it took.
 
     Attributes:
-        text: the whole answer, stripped of the stop string.
-        token_ids: the ids that were generated, without the stop.
+        text: the whole answer, stripped of the stop string; of a begun one what is new.
+        token_ids: the ids that were generated, without the stop; () where the card says that it can not be known.
         finish_reason: "stop" (the model ended it), "length" (max_new_tokens or the context), "cancelled".
-        prompt: the prompt as text, each picture written as <image>.
+        prompt: the prompt as text, each picture written as <image>; "" where it can not be known.
         prompt_tokens: tokens of the prompt, pictures included.
         cached_tokens: how many of them were still in the key/value cache.
         completion_tokens: tokens generated.
@@ -150,13 +168,33 @@ class TokenCount:
     pictures: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far an answer is before its first word.
+
+    Attributes:
+        stage: what is going on.
+        done: of `total`: places in the queue, pictures, or tokens of the prompt.
+        count: what the prompt costs; with the first one of an answer, where the engine knows it.
+    """
+
+    stage: Stage
+    done: int
+    total: int
+    count: TokenCount | None = None
+
+
 def never() -> bool:
     """The `cancelled` of a caller who never cancels."""
     return False
 
 
 class EngineLike(Protocol):
-    """An engine, as everything above it sees it. One job at a time: a second call waits for the first."""
+    """An engine, as everything above it sees it.
+
+    Any thread may ask. `card.slots` answers are given at once, and more wait; one that its reader stops reading, or
+    drops, holds up no other.
+    """
 
     @property
     def card(self) -> ModelCard: ...
@@ -166,15 +204,30 @@ class EngineLike(Protocol):
         conversation: Conversation,
         sampling: Sampling = GREEDY,
         *,
+        begun: str = "",
         cancelled: Callable[[], bool] = never,
-    ) -> Iterator[str | Reply]:
-        """Answer the last user turn: text pieces as they come, then one `Reply`.
+    ) -> Iterator[str | Progress | Reply]:
+        """Answer the last user turn: `Progress`, text pieces as they come, then one `Reply`.
 
-        `cancelled` is asked between tokens; what was said until then is kept in the reply.
-        Raises `ContextOverflowError` before anything is generated.
+        Args:
+            conversation: it ends with the user.
+            sampling: how tokens are chosen.
+            begun: how the answer begins: it is read, not said, and the answer goes on after it.
+            cancelled: asked between tokens; what was said until then is kept in the reply.
+
+        Raises:
+            ContextOverflowError: the conversation is too long; before anything is generated.
+            ConversationError: it can not be written, or asks for what `card.cannot` names.
+            OutOfMemoryError: memory ran out; the engine goes on living.
+            BusyError: too many wait already.
+            EngineAwayError: an engine that is elsewhere can not be reached, refuses, or broke off.
         """
         ...
 
-    def count(self, conversation: Conversation) -> TokenCount:
-        """How many tokens the conversation costs as a prompt."""
+    def count(self, conversation: Conversation) -> TokenCount | None:
+        """How many tokens the conversation costs as a prompt; None where that can not be known."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds; answers that are running end. It may be called twice, and nothing is asked after it."""
         ...

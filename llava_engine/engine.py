@@ -19,9 +19,9 @@ from torch import Tensor
 from llava_engine.chat import Chat, PictureSource, opened
 from llava_engine.checkpoints.catalog import EMBEDDED, name_of
 from llava_engine.checkpoints.checkpoint import Checkpoint
-from llava_engine.checkpoints.load import LoadedModel, Progress, load_for_inference
+from llava_engine.checkpoints.load import LoadedModel, OnProgress, load_for_inference
 from llava_engine.checkpoints.open import open_source
-from llava_engine.contract import GREEDY, ModelCard, Reply, Sampling, TokenCount, never
+from llava_engine.contract import GREEDY, ModelCard, Progress, Reply, Sampling, TokenCount, never
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import prompt_text, spans
 from llava_engine.conversation.tokenizer import Prompt, assemble
@@ -90,7 +90,7 @@ class Engine:
         source: Source,
         placement: Placement = AUTO,
         *,
-        on_progress: Progress | None = None,
+        on_progress: OnProgress | None = None,
         cancelled: Callable[[], bool] = never,
     ) -> Engine:
         """Load any LLaVA; `llava_engine.open_model` says what is raised."""
@@ -114,13 +114,15 @@ class Engine:
         conversation: Conversation,
         sampling: Sampling = GREEDY,
         *,
+        begun: str = "",
         cancelled: Callable[[], bool] = never,
-    ) -> Iterator[str | Reply]:
-        """Answer the last user turn: text pieces as they come, then one `Reply`.
+    ) -> Iterator[str | Progress | Reply]:
+        """Answer the last user turn: `Progress`, text pieces as they come, then one `Reply`.
 
         Args:
             conversation: it must end with the user.
             sampling: how tokens are chosen.
+            begun: not yet: it must be "".
             cancelled: asked before each token; what was said until then stays in the reply.
 
         Raises:
@@ -128,14 +130,15 @@ class Engine:
             ConversationError: the template can not write this conversation.
             OutOfMemoryError: memory ran out; the engine goes on living, with nothing kept of the conversation.
         """
+        if begun:
+            raise ConversationError("This engine does not go on with a begun answer.", "Ask without its beginning.")
         start = time.perf_counter()
         with self._lock, self._clear_out_of_memory():
             prompt, written = self._prompt(conversation)
             identities = self._identities(prompt, conversation.pictures)
             cached = self._cache.reuse(identities)
-            answer = AnswerText(
-                self._tokenizer, self._template.stops, self._template.answer_lead, self._room(prompt, sampling)
-            )
+            yield Progress("reading", cached, len(prompt.ids), _count(prompt))
+            answer = self._answer_text(prompt, sampling)
             first_token = time.perf_counter()
             try:
                 embeddings = self._embed(prompt, conversation.pictures, cached)
@@ -187,14 +190,14 @@ class Engine:
     def count(self, conversation: Conversation) -> TokenCount:
         """How many tokens the conversation costs as a prompt; raises `ConversationError` for one that has none."""
         prompt = self._assemble(conversation)[0]
-        return TokenCount(len(prompt.ids), tuple(slot.length for slot in prompt.slots))
+        return _count(prompt)
+
+    def close(self) -> None:
+        """Nothing runs when nobody asks, so there is nothing to end."""
 
     def _answer_batch(self, part: Sequence[tuple[Conversation, Prompt, str]], sampling: Sampling) -> list[Reply]:
         start = time.perf_counter()
-        answers = [
-            AnswerText(self._tokenizer, self._template.stops, self._template.answer_lead, self._room(prompt, sampling))
-            for _, prompt, _ in part
-        ]
+        answers = [self._answer_text(prompt, sampling) for _, prompt, _ in part]
         rows = [(prompt.ids, self._embed(prompt, conversation.pictures, 0)[0]) for conversation, prompt, _ in part]
         first_token = 0.0
         for tokens in generate_batch(
@@ -226,9 +229,12 @@ class Engine:
             raise ContextOverflowError(len(prompt.ids), limit)
         return prompt, written
 
-    def _room(self, prompt: Prompt, sampling: Sampling) -> int:
-        """How many tokens the answer may have: what was asked for, or what the context leaves."""
-        return min(sampling.max_new_tokens, self._config.language.max_position_embeddings - len(prompt.ids))
+    def _answer_text(self, prompt: Prompt, sampling: Sampling) -> AnswerText:
+        """An answer that may have as many tokens as were asked for, or as the context leaves."""
+        left = self._config.language.max_position_embeddings - len(prompt.ids)
+        room = left if sampling.max_new_tokens is None else min(sampling.max_new_tokens, left)
+        stops = (*self._template.stops, *sampling.stops)
+        return AnswerText(self._tokenizer, stops, self._template.answer_lead, room)
 
     @staticmethod
     def _identities(prompt: Prompt, pictures: Sequence[Picture]) -> list[Identity]:
@@ -293,6 +299,10 @@ class Engine:
         except OutOfMemoryError:
             self._cache, self._features = self._empty_cache(), FeatureCache()
             raise
+
+
+def _count(prompt: Prompt) -> TokenCount:
+    return TokenCount(len(prompt.ids), tuple(slot.length for slot in prompt.slots))
 
 
 def _height_width(picture: Picture) -> tuple[int, int]:

@@ -94,6 +94,23 @@ class ContextOverflowError(LlavaError):
         self.limit = limit
 
 
+class EngineAwayError(LlavaError):
+    """An engine elsewhere that can not be reached, refuses to answer, or broke off."""
+
+
+class BusyError(LlavaError):
+    """An engine with too many waiting already.
+
+    Args:
+        cause: as for every error.
+        retry_after_s: when to ask again, in seconds.
+    """
+
+    def __init__(self, cause: str, retry_after_s: float) -> None:
+        super().__init__(cause, f"Ask again in {max(1, round(retry_after_s))} s.")
+        self.retry_after_s = retry_after_s
+
+
 class ConversationError(LlavaError):
     """A conversation that a template can not write (wrong order of roles, an empty one, …)."""
 

@@ -28,7 +28,7 @@ from llava_engine.model.skeleton import skeleton
 from llava_engine.opening import AUTO, Placement
 from llava_engine.plan import Plan
 
-Progress = Callable[[LoadProgress], None]
+OnProgress = Callable[[LoadProgress], None]
 
 LAYERS = "language_model.layers."
 
@@ -61,7 +61,7 @@ def load_for_inference(
     tensors: TensorSource,
     placement: Placement = AUTO,
     *,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> LoadedModel:
     """Load a model to chat with.
@@ -92,7 +92,7 @@ def load_planned(
     tensors: TensorSource,
     planned: Plan,
     *,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> LoadedModel:
     """`load_for_inference` by a plan that was made before."""
@@ -181,7 +181,7 @@ class _Reader:
         self,
         tensors: TensorSource,
         stored: Mapping[str, tuple[str, ...]],
-        on_progress: Progress | None,
+        on_progress: OnProgress | None,
         cancelled: Callable[[], bool],
     ) -> None:
         self._tensors, self._stored, self._on_progress, self._cancelled = tensors, stored, on_progress, cancelled

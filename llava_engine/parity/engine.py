@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from llava_engine.contract import GREEDY, FinishReason, ModelCard, Reply, Sampling, TokenCount, never
+from llava_engine.contract import GREEDY, FinishReason, ModelCard, Progress, Reply, Sampling, TokenCount, never
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine
 from llava_engine.errors import ConversationError
@@ -49,8 +49,9 @@ class ParityEngine:
         conversation: Conversation,
         sampling: Sampling = GREEDY,
         *,
+        begun: str = "",
         cancelled: Callable[[], bool] = never,
-    ) -> Iterator[str | Reply]:
+    ) -> Iterator[str | Progress | Reply]:
         """Answer the last user turn: all text at once, since the original's script cleans it up at the end.
 
         Raises:
@@ -58,21 +59,26 @@ class ParityEngine:
         """
         if sampling.temperature > 0:
             raise ConversationError("Parity always says the likeliest word.", "Leave the temperature at 0.")
+        if begun or sampling.stops:
+            raise ConversationError("The original has no begun answers and no stops but its template's.", _REMEDY)
         start = time.perf_counter()
         original = self._original
         text, embeddings = self._read(conversation)
+        pictures = self._picture_tokens(conversation)
+        yield Progress("reading", 0, embeddings.shape[1], TokenCount(embeddings.shape[1], pictures))
+        most = sampling.max_new_tokens or self._room(embeddings)
         stop = original.template.stop or ""
         new: list[int] = []
         finish: FinishReason = "stop"
         first_token = start
-        for token in new_tokens(original, embeddings, stop, sampling.max_new_tokens):
+        for token in new_tokens(original, embeddings, stop, most):
             first_token = first_token if new else time.perf_counter()
             new.append(token)
             if cancelled():
                 finish = "cancelled"
                 break
         seconds = time.perf_counter() - first_token
-        if finish == "stop" and len(new) == sampling.max_new_tokens and new[-1] != original.eos_id:
+        if finish == "stop" and len(new) == most and new[-1] != original.eos_id:
             finish = "length"
         answer = script_text(original, new, stop)
         if answer:
@@ -85,7 +91,7 @@ class ParityEngine:
             prompt_tokens=embeddings.shape[1],
             cached_tokens=0,
             completion_tokens=len(new),
-            picture_tokens=self._picture_tokens(conversation),
+            picture_tokens=pictures,
             time_to_first_token_s=first_token - start,
             tokens_per_second=(len(new) - 1) / seconds if len(new) > 1 and seconds > 0 else 0.0,
         )
@@ -93,6 +99,12 @@ class ParityEngine:
     def count(self, conversation: Conversation) -> TokenCount:
         """How many tokens the conversation costs as a prompt."""
         return TokenCount(self._read(conversation)[1].shape[1], self._picture_tokens(conversation))
+
+    def close(self) -> None:
+        """Nothing runs when nobody asks."""
+
+    def _room(self, embeddings: Tensor) -> int:
+        return max(1, (self.card.context_length or 0) - embeddings.shape[1])
 
     def _read(self, conversation: Conversation) -> tuple[str, Tensor]:
         """The prompt, and its embeddings (1, T, hidden_size)."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llava_engine.contract import EngineLike, Reply, Sampling
+from llava_engine.contract import EngineLike, Progress, Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import ContextOverflowError
 from llava_engine.opening import AUTO, Placement, Source
@@ -102,7 +102,7 @@ def ask(
             if isinstance(piece, Reply):
                 reply = piece
                 output.finish(reply, pictures)
-            else:
+            elif not isinstance(piece, Progress):
                 output.feed(piece)
     if stats:
         say(stats_line(engine, reply), err=True)

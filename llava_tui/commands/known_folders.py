@@ -58,7 +58,7 @@ def remember_model(card: ModelCard) -> None:
     from llava_engine.hub.cache import cache_folder, id_of_snapshot
     from llava_tui.paths import user_paths
 
-    if not card.embedded and id_of_snapshot(card.folder, cache_folder()) is None:
+    if card.folder is not None and not card.embedded and id_of_snapshot(card.folder, cache_folder()) is None:
         remember_folder(card.folder, user_paths().state)
 
 

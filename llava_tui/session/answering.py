@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from llava_engine.contract import Reply, Sampling, TokenCount
+from llava_engine.contract import Progress, Reply, Sampling, TokenCount
 from llava_tui.history.kept_database import LockedError
 from llava_tui.history.store import Store
 from llava_tui.session.context_meter import ContextMeter
@@ -89,10 +89,12 @@ class Answering:
             raise
         counted = self.meter.expect()
 
-        def stream(cancelled: Callable[[], bool]) -> Iterator[str | Reply]:
+        def stream(cancelled: Callable[[], bool]) -> Iterator[str | Progress | Reply]:
             conversation = self._conversations.up_to(question_id, engine.card)
-            counted(engine.count(conversation))
-            yield from engine.stream(conversation, self._sampling, cancelled=cancelled)
+            for item in engine.stream(conversation, self._sampling, cancelled=cancelled):
+                if isinstance(item, Progress) and item.count is not None:
+                    counted(item.count)
+                yield item
 
         self.growing = GrowingAnswer(turn, stream, self._model.submit, self._clock)
 

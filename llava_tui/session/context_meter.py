@@ -32,7 +32,7 @@ class ContextMeter:
         self._asked += 1
         self.count = None
 
-    def ask(self, count: Callable[[], TokenCount]) -> None:
+    def ask(self, count: Callable[[], TokenCount | None]) -> None:
         """Count in the background; nothing is known until then. What fails leaves it so: nobody asked for an answer."""
         self.empty()
         asked = self._asked
@@ -43,7 +43,9 @@ class ContextMeter:
                     counted = count()
                 except LlavaError:
                     return
-                self._later(lambda: self._note(asked, counted))
+                if counted is not None:
+                    known = counted
+                    self._later(lambda: self._note(asked, known))
 
         self._submit(job)
 

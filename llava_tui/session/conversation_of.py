@@ -44,7 +44,7 @@ class Conversations:
         """
         turns = self._store.path_to(turn_id)
         least = least_tokens(turns, card)
-        if least > card.context_length:
+        if card.context_length is not None and least > card.context_length:
             raise ContextOverflowError(least, card.context_length)
         return conversation_of(turns, self._shelf.get, self._note_missing, self._system)
 
@@ -59,7 +59,7 @@ def least_tokens(turns: Sequence[Turn], card: ModelCard) -> int:
     """What these turns cost at least: known without opening a picture or reading a word."""
     read = [turn for exchange in _exchanges(turns) for turn in exchange]
     letters = sum(len(turn.text) for turn in read)
-    return letters // TOKEN_LETTERS + card.picture_tokens * sum(len(turn.pictures) for turn in read)
+    return letters // TOKEN_LETTERS + (card.picture_tokens or 0) * sum(len(turn.pictures) for turn in read)
 
 
 def conversation_of(

@@ -54,7 +54,9 @@ class Draft:
     def longest_text(self) -> int:
         """How many letters a text may have."""
         card = self._card()
-        return LONGEST_TEXT if card is None else min(LONGEST_TEXT, TOKEN_LETTERS * card.context_length)
+        if card is None or card.context_length is None:
+            return LONGEST_TEXT
+        return min(LONGEST_TEXT, TOKEN_LETTERS * card.context_length)
 
     def takes(self, letters: int) -> bool:
         """Whether a text may have so many letters; a notice says why not."""
@@ -72,7 +74,9 @@ class Draft:
     def attach(self, source: Source, *, at_once: bool) -> int | None:
         """Put a picture into the tray; its number, or None with a notice when the model can not hold one more."""
         card = self._card()
-        most = UNKNOWN_PICTURES if card is None else max(1, card.context_length // max(1, card.picture_tokens))
+        most = UNKNOWN_PICTURES
+        if card is not None and card.context_length is not None:
+            most = max(1, card.context_length // max(1, card.picture_tokens or 1))
         if len(self.tray) >= most:
             why = "are taken before the model is loaded" if card is None else "fit into what the model can hold"
             said = one_line(f"No more than {most} pictures {why}.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from llava_engine.contract import Reply
+from llava_engine.contract import Progress, Reply
 from llava_engine.terminal_safe import ControlStripper, strip_control
 from llava_tui.history.turns import Turn, TurnStatus
 from llava_tui.session.token_pump import TokenPump
@@ -37,7 +37,7 @@ class GrowingAnswer:
     def __init__(
         self,
         turn: Turn,
-        stream: Callable[[Callable[[], bool]], Iterator[str | Reply]],
+        stream: Callable[[Callable[[], bool]], Iterator[str | Progress | Reply]],
         submit: Callable[[Callable[[], None]], None],
         clock: Callable[[], float],
     ) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from llava_engine.contract import Reply
+from llava_engine.contract import Progress, Reply
 
 RATE_WINDOW_S = 2.0
 
@@ -45,7 +45,7 @@ class TokenPump:
 
     def __init__(
         self,
-        stream: Callable[[Callable[[], bool]], Iterator[str | Reply]],
+        stream: Callable[[Callable[[], bool]], Iterator[str | Progress | Reply]],
         submit: Callable[[Callable[[], None]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -121,7 +121,7 @@ class TokenPump:
             for item in self._stream(self._cancelled.is_set):
                 if isinstance(item, Reply):
                     self._reply = item
-                else:
+                elif not isinstance(item, Progress):
                     self._arrived.append((self._clock(), item))
             if self._reply is None:
                 raise RuntimeError("the engine's stream ended without a Reply")
@@ -132,5 +132,5 @@ class TokenPump:
             self._done.set()
 
 
-def _nothing(cancelled: Callable[[], bool]) -> Iterator[str | Reply]:
+def _nothing(cancelled: Callable[[], bool]) -> Iterator[str | Progress | Reply]:
     return iter(())

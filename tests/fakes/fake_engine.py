@@ -7,7 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from llava_engine.contract import EngineLike, FinishReason, LoadProgress, ModelCard, Reply, Sampling, TokenCount, never
+from llava_engine.contract import (
+    EngineLike,
+    FinishReason,
+    LoadProgress,
+    ModelCard,
+    Progress,
+    Reply,
+    Sampling,
+    TokenCount,
+    never,
+)
 from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import ContextOverflowError
 
@@ -42,6 +52,7 @@ class FakeEngine:
         conversations: what it was asked, call by call.
         samplings: how it was to sample, call by call.
         threads: the threads that it was called on.
+        closed: whether it was closed.
     """
 
     def __init__(self, *answers: Sequence[Step], card: ModelCard = FAKE_CARD) -> None:
@@ -50,6 +61,7 @@ class FakeEngine:
         self.conversations: list[Conversation] = []
         self.samplings: list[Sampling] = []
         self.threads: set[int] = set()
+        self.closed = False
 
     @property
     def card(self) -> ModelCard:
@@ -60,8 +72,9 @@ class FakeEngine:
         conversation: Conversation,
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         *,
+        begun: str = "",
         cancelled: Callable[[], bool] = never,
-    ) -> Iterator[str | Reply]:
+    ) -> Iterator[str | Progress | Reply]:
         """The script of this call, then the Reply; one piece counts as one token."""
         script = self._answers[min(len(self.conversations), len(self._answers) - 1)]
         self.conversations.append(conversation)
@@ -69,6 +82,7 @@ class FakeEngine:
         cost = self.count(conversation)
         if cost.total > self._card.context_length:
             raise ContextOverflowError(cost.total, self._card.context_length)
+        yield Progress("reading", 0, cost.total, cost)
         said: list[str] = []
         finish_reason: FinishReason = "stop"
         for step in script:
@@ -102,6 +116,9 @@ class FakeEngine:
         words = sum(len(message.text.split()) for message in conversation.messages)
         pictures = tuple(self._card.picture_tokens for _ in conversation.pictures)
         return TokenCount(words + sum(pictures), pictures)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def fake_loader(

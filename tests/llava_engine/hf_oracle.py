@@ -12,7 +12,7 @@ from torch import Tensor
 
 from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import load_for_inference, load_trainable
-from llava_engine.contract import Sampling
+from llava_engine.contract import Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.conversation.spans import TextSpan, spans
 from llava_engine.conversation.tokenizer import assemble
@@ -131,7 +131,7 @@ def _check_greedy(checkpoint: Checkpoint, model: Any, processor: Any, conversati
     engine = Engine(
         load_for_inference(checkpoint.config, checkpoint.tensors, Placement(device="cpu", dtype="float32")), checkpoint
     )
-    [reply] = [each for each in engine.stream(conversation, Sampling(max_new_tokens=12)) if not isinstance(each, str)]
+    [reply] = [each for each in engine.stream(conversation, Sampling(max_new_tokens=12)) if isinstance(each, Reply)]
     inputs = inputs_of(processor, conversation)
     inputs["pixel_values"] = inputs.pixel_values.double()
     tokens = model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs.input_ids.shape[1] :].tolist()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from textual.worker import WorkerFailed
 
-from llava_engine.contract import GREEDY, LoadProgress, Reply, Sampling, never
+from llava_engine.contract import GREEDY, LoadProgress, Progress, Reply, Sampling, never
 from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import ModelError
 from llava_tui.history.store import Store
@@ -298,11 +298,17 @@ async def test_what_comes_with_a_change_of_chat_is_shown_once() -> None:
 
     class Telling(FakeEngine):
         def stream(
-            self, conversation: Conversation, sampling: Sampling = GREEDY, *, cancelled: Callable[[], bool] = never
-        ) -> Iterator[str | Reply]:
-            for piece in super().stream(conversation, sampling, cancelled=cancelled):
+            self,
+            conversation: Conversation,
+            sampling: Sampling = GREEDY,
+            *,
+            begun: str = "",
+            cancelled: Callable[[], bool] = never,
+        ) -> Iterator[str | Progress | Reply]:
+            for piece in super().stream(conversation, sampling, begun=begun, cancelled=cancelled):
                 yield piece
-                said.set()  # asked for more: the piece has arrived
+                if isinstance(piece, str):
+                    said.set()  # asked for more: the piece has arrived
 
     stage = Stage(Telling(("half",), ("grown ", "", gate)))
     async with stage.open() as me:
