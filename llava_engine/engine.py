@@ -23,15 +23,13 @@ from llava_engine.checkpoints.load import LoadedModel, OnProgress, load_for_infe
 from llava_engine.checkpoints.open import open_source
 from llava_engine.contract import GREEDY, ModelCard, Progress, Reply, Sampling, TokenCount, never
 from llava_engine.conversation.conversation import Conversation, Message
-from llava_engine.conversation.spans import prompt_text, spans
-from llava_engine.conversation.tokenizer import Prompt, assemble
+from llava_engine.conversation.tokenizer import Prompt
 from llava_engine.decoding.batch import generate_batch
 from llava_engine.decoding.cache import FeatureCache, Identity, KeyValueCache
 from llava_engine.decoding.stream import AnswerText, CancelledError, generate
 from llava_engine.errors import ContextOverflowError, ConversationError, OutOfMemoryError
 from llava_engine.model.out_of_memory import clear_out_of_memory
 from llava_engine.model.placement import layer_devices, side_dtype
-from llava_engine.model.tiles import picture_tokens
 from llava_engine.opening import AUTO, Placement, Source
 from llava_engine.pictures.opening import Picture
 
@@ -56,9 +54,8 @@ class Engine:
         self._plan = loaded.plan
         self._model = loaded.model
         self._config = config
-        self._tokenizer = checkpoint.tokenizer
+        self._encoder = checkpoint.encoder
         self._preprocessing = checkpoint.preprocessing
-        self._template = checkpoint.template
         self._device = loaded.device
         self._layer_devices = layer_devices(loaded.model.language_model.layers)
         self._cache_dtype = side_dtype(self._layer_devices, loaded.dtype)
@@ -69,7 +66,7 @@ class Engine:
         self.card = ModelCard(
             name=name_of(folder),
             folder=folder,
-            template=self._template.name,
+            template=self._encoder.template.name,
             device=" + ".join(dict.fromkeys(place.device for place in loaded.plan.places)),
             dtype=str(loaded.dtype).removeprefix("torch."),
             kernel=loaded.kernel.label,
@@ -134,7 +131,7 @@ class Engine:
             raise ConversationError("This engine does not go on with a begun answer.", "Ask without its beginning.")
         start = time.perf_counter()
         with self._lock, self._clear_out_of_memory():
-            prompt, written = self._prompt(conversation)
+            prompt = self._prompt(conversation)
             identities = self._identities(prompt, conversation.pictures)
             cached = self._cache.reuse(identities)
             yield Progress("reading", cached, len(prompt.ids), _count(prompt))
@@ -154,7 +151,7 @@ class Engine:
             except CancelledError:
                 if rest := answer.end("cancelled"):
                     yield rest
-            yield self._reply(answer, prompt, written, cached, start, first_token)
+            yield self._reply(answer, prompt, cached, start, first_token)
 
     def answer(self, questions: Sequence[tuple[str, Sequence[PictureSource]]], **sampling: Any) -> list[Reply]:
         """Answer many independent questions at once.
@@ -179,26 +176,25 @@ class Engine:
         with self._lock, self._clear_out_of_memory():
             prompts = [self._prompt(conversation) for conversation in conversations]
             # Prompts of like length are read together, so that little is padding.
-            order = sorted(range(len(prompts)), key=lambda index: len(prompts[index][0].ids))
+            order = sorted(range(len(prompts)), key=lambda index: len(prompts[index].ids))
             replies: dict[int, Reply] = {}
             for begin in range(0, len(order), BATCH_SIZE):
                 chosen = order[begin : begin + BATCH_SIZE]
-                part = [(conversations[index], *prompts[index]) for index in chosen]
+                part = [(conversations[index], prompts[index]) for index in chosen]
                 replies.update(zip(chosen, self._answer_batch(part, sampling), strict=True))
         return [replies[index] for index in range(len(prompts))]
 
     def count(self, conversation: Conversation) -> TokenCount:
         """How many tokens the conversation costs as a prompt; raises `ConversationError` for one that has none."""
-        prompt = self._assemble(conversation)[0]
-        return _count(prompt)
+        return _count(self._encoder.encode(conversation))
 
     def close(self) -> None:
         """Nothing runs when nobody asks, so there is nothing to end."""
 
-    def _answer_batch(self, part: Sequence[tuple[Conversation, Prompt, str]], sampling: Sampling) -> list[Reply]:
+    def _answer_batch(self, part: Sequence[tuple[Conversation, Prompt]], sampling: Sampling) -> list[Reply]:
         start = time.perf_counter()
-        answers = [self._answer_text(prompt, sampling) for _, prompt, _ in part]
-        rows = [(prompt.ids, self._embed(prompt, conversation.pictures, 0)[0]) for conversation, prompt, _ in part]
+        answers = [self._answer_text(prompt, sampling) for _, prompt in part]
+        rows = [(prompt.ids, self._embed(prompt, conversation.pictures, 0)[0]) for conversation, prompt in part]
         first_token = 0.0
         for tokens in generate_batch(
             self._model, rows, sampling, self._cache_dtype, lambda row: answers[row].finish is None
@@ -208,33 +204,28 @@ class Engine:
                 if token is not None:
                     answer.push(token)
         return [
-            self._reply(answer, prompt, written, 0, start, first_token)
-            for answer, (_, prompt, written) in zip(answers, part, strict=True)
+            self._reply(answer, prompt, 0, start, first_token)
+            for answer, (_, prompt) in zip(answers, part, strict=True)
         ]
 
-    def _assemble(self, conversation: Conversation) -> tuple[Prompt, str]:
-        parts = spans(conversation, self._template)
-        lengths = [picture_tokens(self._config, _height_width(picture)) for picture in conversation.pictures]
-        return assemble(parts, self._tokenizer, lengths, self._config.image_token_id), prompt_text(parts)
-
-    def _prompt(self, conversation: Conversation) -> tuple[Prompt, str]:
+    def _prompt(self, conversation: Conversation) -> Prompt:
         if not conversation.messages or conversation.messages[-1].role != "user":
             raise ConversationError("There is nothing to answer.", "The last message must be the user's.")
         limit = self._config.language.max_position_embeddings
         letters = sum(len(message.text) for message in conversation.messages) + len(conversation.system or "")
         if letters > limit * LONGEST_TOKEN:  # cutting it into tokens would take minutes, only to refuse it
             raise ContextOverflowError(letters // LONGEST_TOKEN, limit, at_least=True)
-        prompt, written = self._assemble(conversation)
+        prompt = self._encoder.encode(conversation)
         if len(prompt.ids) >= limit:
             raise ContextOverflowError(len(prompt.ids), limit)
-        return prompt, written
+        return prompt
 
     def _answer_text(self, prompt: Prompt, sampling: Sampling) -> AnswerText:
         """An answer that may have as many tokens as were asked for, or as the context leaves."""
         left = self._config.language.max_position_embeddings - len(prompt.ids)
         room = left if sampling.max_new_tokens is None else min(sampling.max_new_tokens, left)
-        stops = (*self._template.stops, *sampling.stops)
-        return AnswerText(self._tokenizer, stops, self._template.answer_lead, room)
+        template = self._encoder.template
+        return AnswerText(self._encoder.tokenizer, (*template.stops, *sampling.stops), template.answer_lead, room)
 
     @staticmethod
     def _identities(prompt: Prompt, pictures: Sequence[Picture]) -> list[Identity]:
@@ -268,9 +259,7 @@ class Engine:
             views = torch.from_numpy(self._preprocessing.views(picture)).to(self._device)
             self._features.put(sha256, self._model.picture_features(views, _height_width(picture)))
 
-    def _reply(
-        self, answer: AnswerText, prompt: Prompt, written: str, cached: int, start: float, first_token: float
-    ) -> Reply:
+    def _reply(self, answer: AnswerText, prompt: Prompt, cached: int, start: float, first_token: float) -> Reply:
         assert answer.finish is not None
         after_first = time.perf_counter() - first_token
         count = len(answer.ids)
@@ -278,7 +267,7 @@ class Engine:
             text=answer.text,
             token_ids=tuple(answer.ids),
             finish_reason=answer.finish,
-            prompt=written,
+            prompt=prompt.text,
             prompt_tokens=len(prompt.ids),
             cached_tokens=cached,
             completion_tokens=count,

@@ -13,8 +13,8 @@ from pathlib import Path
 from llava_engine.checkpoints.load import load_trainable
 from llava_engine.checkpoints.open import open_source
 from llava_engine.checkpoints.save import COMPANIONS, save_checkpoint
-from llava_engine.conversation.templates import Template, get
-from llava_engine.conversation.tokenizer import Tokenizer
+from llava_engine.conversation.encoder import PromptEncoder
+from llava_engine.conversation.templates import get
 from llava_engine.errors import DataError, ModelError, UsageError
 from llava_engine.files.safety import own_files
 from llava_engine.model.config import LlavaConfig, MptConfig
@@ -83,7 +83,7 @@ def tune(
     """
     checkpoint = open_source(of_run(start))
     folder = checkpoint.folder
-    config, tokenizer = checkpoint.config, checkpoint.tokenizer
+    config = checkpoint.config
     if isinstance(config.language, MptConfig):
         raise ModelError(
             f"{folder} is a LLaVA-MPT; training takes language models of the Llama family.",
@@ -113,12 +113,11 @@ def tune(
         say(note)
     model = load_trainable(config, checkpoint.tensors)
     template = get("plain" if task == "pretrain" else config.template or TEMPLATE)
+    encoder = replace(checkpoint.encoder, template=template, system=config.system)
     if settings.data == WORLD:
-        stage = _world_stage(task, folder, model, tokenizer, template, run, curriculum)
+        stage = _world_stage(task, folder, model, encoder, run, curriculum)
     else:
-        stage = _rows_stage(
-            task, folder, model, tokenizer, template, checkpoint.preprocessing, settings, run, curriculum
-        )
+        stage = _rows_stage(task, folder, model, encoder, checkpoint.preprocessing, settings, run, curriculum)
     usual = OPTIM if settings.data == WORLD else optim_of_rows(task, linear_projector=config.projector == "linear")
     return train(stage, run, optim or usual, say)
 
@@ -151,8 +150,7 @@ def _world_stage(
     task: Task,
     folder: Path,
     model: LlavaModel,
-    tokenizer: Tokenizer,
-    template: Template,
+    encoder: PromptEncoder,
     run: Run,
     curriculum: Curriculum,
 ) -> Stage:
@@ -162,8 +160,7 @@ def _world_stage(
             f"The picture world is drawn at {SIDE} pixels, and this model's tower reads {config.vision.image_size}.",
             "Start from `llava train tiny`, or train on rows.",
         )
-    writer = Writer(tokenizer, template, config.system, config.picture_tokens, config.image_token_id)
-    source = WorldSource(run.seed, writer, config.vision.grid)
+    source = WorldSource(run.seed, Writer(encoder), config.vision.grid)
     if task == "pretrain":
         source = replace(source, captions_only=True, pictures=64, sizes=(1,))
     heads = None
@@ -178,8 +175,7 @@ def _rows_stage(
     task: Task,
     folder: Path,
     model: LlavaModel,
-    tokenizer: Tokenizer,
-    template: Template,
+    encoder: PromptEncoder,
     preprocessing: Preprocessing,
     settings: DataSettings,
     run: Run,
@@ -189,11 +185,7 @@ def _rows_stage(
     samples = Samples(
         rows=tuple(read_rows(Path(settings.data))),
         images=settings.images,
-        tokenizer=tokenizer,
-        template=template,
-        system=config.system,
-        picture_tokens=config.picture_tokens,
-        image_token_id=config.image_token_id,
+        encoder=encoder,
         preprocessing=preprocessing,
         context=settings.context or config.language.max_position_embeddings,
     )

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from llava_engine.checkpoints import tensor_names
 from llava_engine.checkpoints.sniff import Form, LayoutName
 from llava_engine.conversation import templates
+from llava_engine.conversation.encoder import PromptEncoder
 from llava_engine.conversation.templates import Template
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.files.tensor_files import TensorSource
 from llava_engine.model.config import LlavaConfig
+from llava_engine.model.tiles import picture_tokens
 from llava_engine.pictures.processing import Preprocessing
 
 _AN = {"adapter": "an adapter", "projector": "a projector"}
@@ -92,6 +95,12 @@ class Checkpoint:
         if self.config.wrap_pictures is not None:
             template = replace(template, wrap_pictures=self.config.wrap_pictures)
         return template
+
+    @property
+    def encoder(self) -> PromptEncoder:
+        """How a conversation becomes what this checkpoint reads."""
+        tokens_of = partial(picture_tokens, self.config)
+        return PromptEncoder(self.tokenizer, self.template, None, self.config.image_token_id, tokens_of)
 
     @property
     def about(self) -> tuple[str, ...]:

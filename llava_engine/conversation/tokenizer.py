@@ -10,14 +10,14 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
 from llava_engine.conversation.sentencepiece import Pieces, cutter
-from llava_engine.conversation.spans import PictureSpan, Span
+from llava_engine.conversation.spans import PictureSpan, Span, prompt_text
 from llava_engine.conversation.tokenizer_files import is_panic, read_files, told_of
 from llava_engine.conversation.tokenizer_json import decoder_strips, plain_spec, prefix_rule, token_bytes
 from llava_engine.errors import ModelError
@@ -40,11 +40,13 @@ class Prompt:
         ids: token ids; in a slot, the picture's placeholder id.
         slots: the pictures' places, in order.
         supervised: one flag a token: whether the loss counts it.
+        text: the same for a person to read, each picture written as <image>.
     """
 
     ids: tuple[int, ...]
     slots: tuple[Slot, ...]
     supervised: tuple[bool, ...]
+    text: str = field(compare=False)  # prompts that a model reads alike are the same
 
 
 class Tokenizer:
@@ -233,7 +235,7 @@ def assemble(
                 prompt.put_text(piece, part.supervised)
             else:
                 prompt.put_mark(piece, part.supervised)
-    return prompt.finish()
+    return prompt.finish(prompt_text(parts))
 
 
 class _PromptBuilder:
@@ -275,10 +277,10 @@ class _PromptBuilder:
         self._stripped = self._tokenizer.strips_after(placeholder)
         self._first = True  # as the original: each text between pictures is tokenized on its own
 
-    def finish(self) -> Prompt:
-        """All of it."""
+    def finish(self, text: str) -> Prompt:
+        """All of it, which a person reads as `text`."""
         self._cut()
-        return Prompt(tuple(self._ids), tuple(self._slots), tuple(self._supervised))
+        return Prompt(tuple(self._ids), tuple(self._slots), tuple(self._supervised), text)
 
     def _put(self, ids: Sequence[int], supervised: bool) -> None:
         self._ids.extend(ids)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from llava_engine.conversation.encoder import PromptEncoder
 from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.pictures.processing import Preprocessing
 from tests.conformance.fixtures import FIXTURES, needs_fixtures
@@ -60,11 +61,7 @@ def test_a_row_has_the_originals_ids(group: dict[str, Any], tmp_path: Path) -> N
     rows = Samples(
         rows=tuple(read_rows(file)),
         images=FIXTURES / "images",
-        tokenizer=tokenizer,
-        template=template,
-        system=None,
-        picture_tokens=1,
-        image_token_id=IMAGE,
+        encoder=PromptEncoder(tokenizer, template, None, IMAGE, lambda size: 1),
         preprocessing=preprocessing(),
         context=1_000_000,
     )

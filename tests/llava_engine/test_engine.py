@@ -216,6 +216,6 @@ def test_an_error_leaves_the_chat_as_it_was(engine: Engine) -> None:
 def test_a_text_that_can_not_fit_is_refused_before_it_is_cut_into_tokens(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("llava_engine.engine.assemble", None)
+    monkeypatch.setattr("llava_engine.conversation.encoder.assemble", None)
     with pytest.raises(llava_engine.ContextOverflowError, match="at least"):
         next(engine.stream(Conversation((Message.user("a " * 2**20),))))

@@ -18,6 +18,7 @@ from torch import Tensor
 from llava_engine.checkpoints.load import load_trainable
 from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.conversation.conversation import Conversation, Message
+from llava_engine.conversation.encoder import PromptEncoder
 from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import get
 from llava_engine.conversation.tokenizer import Tokenizer, assemble
@@ -154,7 +155,7 @@ def test_ids_of_rows_are_those_of_chat(start: Path, photos: Path) -> None:
     tokenizer, template = Tokenizer.from_folder(folder), get("v1")
     preprocessing = Preprocessing.from_file(folder / "preprocessor_config.json")
     rows = tuple(read_rows(photos / "rows.json"))
-    samples = Samples(rows, photos, tokenizer, template, "", 16, tokenizer.special_ids["<image>"], preprocessing, 512)
+    samples = Samples(rows, photos, encoder_of(tokenizer), preprocessing, 512)
     sample = samples[0]
     picture = open_picture(str(photos / "red.png"))
     chat = Conversation((Message.user("What is it?", [picture]),), system="")
@@ -172,7 +173,7 @@ def test_every_row_comes_once_a_round(start: Path, photos: Path) -> None:
     tokenizer = Tokenizer.from_folder(folder)
     preprocessing = Preprocessing.from_file(folder / "preprocessor_config.json")
     rows = tuple(read_rows(photos / "rows.json"))
-    samples = Samples(rows, photos, tokenizer, get("v1"), "", 16, 1, preprocessing, 512)
+    samples = Samples(rows, photos, encoder_of(tokenizer), preprocessing, 512)
     source = BatchSource(samples, size=2, seed=1)
     read = [number for step in range(5) for number in rows_of_step(step, 2, len(rows), seed=1)]
     assert torch.equal(source[1].ids[0][: len(samples[read[2]].ids)], samples[read[2]].ids)
@@ -202,9 +203,12 @@ def some_samples(start: Path, photos: Path, *, context: int = 512) -> Samples:
     folder = start / "model"
     tokenizer = Tokenizer.from_folder(folder)
     rows = tuple(read_rows(photos / "rows.json"))
-    picture = tokenizer.special_ids["<image>"]
     preprocessing = Preprocessing.from_file(folder / "preprocessor_config.json")
-    return Samples(rows, photos, tokenizer, get("v1"), "", 16, picture, preprocessing, context)
+    return Samples(rows, photos, encoder_of(tokenizer), preprocessing, context)
+
+
+def encoder_of(tokenizer: Tokenizer) -> PromptEncoder:
+    return PromptEncoder(tokenizer, get("v1"), "", tokenizer.special_ids["<image>"], lambda size: 16)
 
 
 def test_a_sample_is_cut_at_the_context_and_learns_what_is_left(start: Path, photos: Path) -> None:
@@ -256,6 +260,5 @@ def source_of(start: Path, rows: Path, images: Path | None = None) -> BatchSourc
     folder = start / "model"
     tokenizer = Tokenizer.from_folder(folder)
     preprocessing = Preprocessing.from_file(folder / "preprocessor_config.json")
-    picture = tokenizer.special_ids["<image>"]
     given = tuple(read_rows(rows))
-    return BatchSource(Samples(given, images, tokenizer, get("v1"), "", 16, picture, preprocessing, 512), 2, seed=0)
+    return BatchSource(Samples(given, images, encoder_of(tokenizer), preprocessing, 512), 2, seed=0)

@@ -19,4 +19,4 @@ class BatchSource:
 
     def __getitem__(self, step: int) -> Batch:
         numbers = rows_of_step(step, self.size, len(self.samples.rows), self.seed)
-        return collate([self.samples[number] for number in numbers], self.samples.tokenizer.pad_id or 0)
+        return collate([self.samples[number] for number in numbers], self.samples.encoder.tokenizer.pad_id or 0)

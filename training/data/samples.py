@@ -1,6 +1,6 @@
 """Rows of a file -> samples: token ids, which of them are learned, and pixels. The ids are those of chat.
 
-In: rows, the folder of their pictures, a model's tokenizer, template and preprocessing. Runs in a worker process;
+In: rows, the folder of their pictures, a model's encoder and preprocessing. Runs in a worker process;
 knows no model and no loss.
 """
 
@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from llava_engine.conversation.conversation import Conversation, Message
-from llava_engine.conversation.spans import spans
-from llava_engine.conversation.templates import Template
-from llava_engine.conversation.tokenizer import Tokenizer, assemble
+from llava_engine.conversation.encoder import PromptEncoder
 from llava_engine.errors import ConversationError, DataError, PictureError
 from llava_engine.pictures.opening import Picture, open_picture
 from llava_engine.pictures.processing import Preprocessing
@@ -44,19 +42,14 @@ class Samples:
     Attributes:
         rows: from llava_json.py.
         images: the folder of their pictures; None when no row has any.
-        tokenizer, template, system: how a conversation is written.
-        picture_tokens, image_token_id: what a picture becomes.
+        encoder: how a conversation is written, and what a picture becomes.
         preprocessing: what the tower is shown of it.
         context: longer conversations are cut after so many tokens.
     """
 
     rows: tuple[Row, ...]
     images: Path | None
-    tokenizer: Tokenizer
-    template: Template
-    system: str | None
-    picture_tokens: int
-    image_token_id: int
+    encoder: PromptEncoder
     preprocessing: Preprocessing
     context: int
 
@@ -65,10 +58,9 @@ class Samples:
         row = self.rows[number]
         pictures = [self._picture(name, row) for name in row.images]
         try:
-            parts = spans(Conversation(_messages(row, pictures), self.system), self.template)
+            prompt = self.encoder.encode(Conversation(_messages(row, pictures)))
         except ConversationError as error:
             raise DataError(f"{row.name}: {error.cause}", error.remedy) from error
-        prompt = assemble(parts, self.tokenizer, [self.picture_tokens] * len(pictures), self.image_token_id)
         if prompt.slots and prompt.slots[-1].start + prompt.slots[-1].length > self.context:
             raise DataError(f"{row.name}: its pictures do not fit into {self.context:,} tokens.")
         ids = torch.tensor(prompt.ids)

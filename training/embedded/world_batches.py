@@ -9,16 +9,15 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from llava_engine.conversation.conversation import Conversation, Message
-from llava_engine.conversation.spans import spans
-from llava_engine.conversation.templates import Template
-from llava_engine.conversation.tokenizer import Prompt, Tokenizer, assemble
+from llava_engine.conversation.encoder import PromptEncoder
+from llava_engine.conversation.tokenizer import Prompt
 from llava_engine.pictures.opening import Picture
 from training.embedded.picture_world.captions import captions, without_picture
 from training.embedded.picture_world.dialogues import dialogue
@@ -26,12 +25,13 @@ from training.embedded.picture_world.drawing import draw_scene
 from training.embedded.picture_world.exchanges import Exchange, mention_targets
 from training.embedded.picture_world.labels import LABELS, patch_labels
 from training.embedded.picture_world.questions import CORE, SHIPPED, exchanges
-from training.embedded.picture_world.scenes import Scene, random_scene
+from training.embedded.picture_world.scenes import SIDE, Scene, random_scene
 from training.embedded.picture_world.talk import small_talk
 from training.embedded.picture_world.wording import Wordings
 from training.embedded.shared_prefix import Segments
 
-PICTURE = cast(Picture, None)  # stands for the drawn picture where only its place matters
+# Stands for the drawn picture where only its place matters.
+PICTURE = Picture("drawn", Image.new("RGB", (SIDE, SIDE)), (SIDE, SIDE), "", "image/png", b"")
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,7 @@ class WorldBatch:
 class Writer:
     """Writes conversations in a model's template and tokens."""
 
-    tokenizer: Tokenizer
-    template: Template
-    system: str | None
-    picture_tokens: int
-    image_token_id: int
+    encoder: PromptEncoder
 
     def prompt(self, turns: Sequence[Exchange], pictures_at: Sequence[int] = ()) -> Prompt:
         """Turns -> ids, with a picture in each of the turns `pictures_at`."""
@@ -106,8 +102,7 @@ class Writer:
         for number, turn in enumerate(turns):
             shown = (PICTURE,) if number in pictures_at else ()
             messages += [Message.user(turn.question, shown), Message.assistant(turn.answer)]
-        parts = spans(Conversation(tuple(messages), self.system), self.template)
-        return assemble(parts, self.tokenizer, [self.picture_tokens] * len(pictures_at), self.image_token_id)
+        return self.encoder.encode(Conversation(tuple(messages)))
 
 
 @dataclass(frozen=True)
@@ -178,7 +173,9 @@ class WorldSource:
             rows.append(sorted((self._row(scene, one, lead) for one in asked), key=lambda row: len(row.ids)))
         groups, start = [], 0
         for size in self.sizes:
-            groups.append(_group([mine[start : start + size] for mine in rows], self.writer.tokenizer.pad_id or 0))
+            groups.append(
+                _group([mine[start : start + size] for mine in rows], self.writer.encoder.tokenizer.pad_id or 0)
+            )
             start += size
         return WorldBatch(
             torch.from_numpy(drawn),
@@ -230,7 +227,7 @@ class WorldSource:
         """(index of the last token, targets) of each mention; tokens are found by counting their bytes."""
         ends, read = [], bytearray()
         for token in ids:
-            read += self.writer.tokenizer.token_bytes(token)
+            read += self.writer.encoder.tokenizer.token_bytes(token)
             ends.append(len(read))
         found, after = [], 0
         for turn in asked.turns:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from llava_engine.conversation.conversation import Conversation, Message
+from llava_engine.conversation.encoder import PromptEncoder
 from llava_engine.conversation.spans import spans
 from llava_engine.conversation.templates import get
 from llava_engine.conversation.tokenizer import Tokenizer, assemble
@@ -27,8 +28,8 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def source(tokenizer: Tokenizer) -> WorldSource:
-    writer = Writer(tokenizer, get("v1"), "", 64, tokenizer.special_ids[IMAGE])
-    return WorldSource(seed=3, writer=writer, grid=8, pictures=2)
+    encoder = PromptEncoder(tokenizer, get("v1"), "", tokenizer.special_ids[IMAGE], lambda size: 64)
+    return WorldSource(seed=3, writer=Writer(encoder), grid=8, pictures=2)
 
 
 def rows(batch: WorldBatch) -> list[tuple[bool, list[int], list[int]]]:
