@@ -1,4 +1,4 @@
-"""What one GPU gives: the tokens of the CPU, and decode speed of a random Llama of 1.3B, beside transformers in one run.
+"""What one GPU gives: the tokens of the CPU, and decode speed of a random Llama of 1.3B beside transformers.
 
     python tests/benchmarks/gpu.py [--device cuda] [--layers 24 --width 2048] [--new 64] [--quantize none,int8,int4]
 
