@@ -119,7 +119,7 @@ class Engine:
         Args:
             conversation: it must end with the user.
             sampling: how tokens are chosen.
-            begun: not yet: it must be "".
+            begun: how the answer begins: it is read, and the answer goes on after it.
             cancelled: asked before each token; what was said until then stays in the reply.
 
         Raises:
@@ -127,15 +127,13 @@ class Engine:
             ConversationError: the template can not write this conversation.
             OutOfMemoryError: memory ran out; the engine goes on living, with nothing kept of the conversation.
         """
-        if begun:
-            raise ConversationError("This engine does not go on with a begun answer.", "Ask without its beginning.")
         start = time.perf_counter()
         with self._lock, self._clear_out_of_memory():
-            prompt = self._prompt(conversation)
+            prompt = self._prompt(conversation, begun)
             identities = self._identities(prompt, conversation.pictures)
             cached = self._cache.reuse(identities)
             yield Progress("reading", cached, len(prompt.ids), _count(prompt))
-            answer = self._answer_text(prompt, sampling)
+            answer = self._answer_text(prompt, sampling, begun)
             first_token = time.perf_counter()
             try:
                 embeddings = self._embed(prompt, conversation.pictures, cached)
@@ -208,24 +206,26 @@ class Engine:
             for answer, (_, prompt) in zip(answers, part, strict=True)
         ]
 
-    def _prompt(self, conversation: Conversation) -> Prompt:
+    def _prompt(self, conversation: Conversation, begun: str = "") -> Prompt:
         if not conversation.messages or conversation.messages[-1].role != "user":
             raise ConversationError("There is nothing to answer.", "The last message must be the user's.")
         limit = self._config.language.max_position_embeddings
-        letters = sum(len(message.text) for message in conversation.messages) + len(conversation.system or "")
+        letters = sum(len(message.text) for message in conversation.messages)
+        letters += len(conversation.system or "") + len(begun)
         if letters > limit * LONGEST_TOKEN:  # cutting it into tokens would take minutes, only to refuse it
             raise ContextOverflowError(letters // LONGEST_TOKEN, limit, at_least=True)
-        prompt = self._encoder.encode(conversation)
+        prompt = self._encoder.encode(conversation, begun)
         if len(prompt.ids) >= limit:
             raise ContextOverflowError(len(prompt.ids), limit)
         return prompt
 
-    def _answer_text(self, prompt: Prompt, sampling: Sampling) -> AnswerText:
+    def _answer_text(self, prompt: Prompt, sampling: Sampling, begun: str = "") -> AnswerText:
         """An answer that may have as many tokens as were asked for, or as the context leaves."""
         left = self._config.language.max_position_embeddings - len(prompt.ids)
         room = left if sampling.max_new_tokens is None else min(sampling.max_new_tokens, left)
         template = self._encoder.template
-        return AnswerText(self._encoder.tokenizer, (*template.stops, *sampling.stops), template.answer_lead, room)
+        lead = None if begun else template.answer_lead
+        return AnswerText(self._encoder.tokenizer, (*template.stops, *sampling.stops), lead, room)
 
     @staticmethod
     def _identities(prompt: Prompt, pictures: Sequence[Picture]) -> list[Identity]:

@@ -33,8 +33,12 @@ class PromptEncoder:
     image_token_id: int
     tokens_of: Callable[[tuple[int, int]], int]
 
-    def encode(self, conversation: Conversation) -> Prompt:
+    def encode(self, conversation: Conversation, begun: str = "") -> Prompt:
         """Ids, slots of pictures, what is learned, and the text: of all turns, and open where the user spoke last.
+
+        Args:
+            conversation: user and assistant in turn.
+            begun: how the open answer begins, to be gone on with.
 
         Raises:
             ConversationError: the template can not write this conversation.
@@ -43,4 +47,5 @@ class PromptEncoder:
             conversation = replace(conversation, system=self.system)
         sizes = [(picture.size[1], picture.size[0]) for picture in conversation.pictures]
         lengths = [self.tokens_of(size) for size in sizes]
-        return assemble(spans(conversation, self.template), self.tokenizer, lengths, self.image_token_id)
+        parts = spans(conversation, self.template, begun=begun)
+        return assemble(parts, self.tokenizer, lengths, self.image_token_id)

@@ -45,20 +45,21 @@ class PictureSpan:
 Span = TextSpan | PictureSpan
 
 
-def spans(conversation: Conversation, template: Template, *, open_answer: bool = True) -> list[Span]:
+def spans(conversation: Conversation, template: Template, *, open_answer: bool = True, begun: str = "") -> list[Span]:
     """Write a conversation in a template.
 
     Args:
         conversation: user and assistant in turn, user first.
         template: how to write it.
         open_answer: when the user spoke last, end with the tag after which the model answers.
+        begun: how that answer begins; the model goes on after it.
 
     Raises:
         ConversationError: no messages, a wrong order of roles, a turn of the user's with nothing in it, or pictures
             whose places do not fit their text.
     """
     _check(conversation, template)
-    written = _write(conversation, template, open_answer)
+    written = _write(conversation, template, open_answer, begun)
     return [span for span in written if isinstance(span, PictureSpan) or span.text]
 
 
@@ -67,7 +68,7 @@ def prompt_text(parts: Sequence[Span]) -> str:
     return "".join(part.text if isinstance(part, TextSpan) else "<image>" for part in parts)
 
 
-def _write(conversation: Conversation, template: Template, open_answer: bool) -> Iterator[Span]:
+def _write(conversation: Conversation, template: Template, open_answer: bool, begun: str) -> Iterator[Span]:
     stated = template.system if conversation.system is None else conversation.system
     system = list(_system(stated, template)) if stated else []
     if not template.system_inside:
@@ -88,6 +89,8 @@ def _write(conversation: Conversation, template: Template, open_answer: bool) ->
             yield from _assistant(message.text, template, supervised=True)
     if open_answer and conversation.messages[-1].role == "user":
         yield TextSpan(template.assistant_tag, "assistant", special=True)
+        if begun:
+            yield from _said(begun, template, supervised=True)
 
 
 def _system(system: str, template: Template) -> Iterator[Span]:
@@ -136,9 +139,13 @@ def _picture(index: int, template: Template) -> Iterator[Span]:
 
 def _assistant(text: str, template: Template, *, supervised: bool) -> Iterator[Span]:
     yield TextSpan(template.assistant_tag, "assistant", special=True)
+    yield from _said(text, template, supervised=supervised)
+    yield TextSpan(template.answer_end, "assistant", supervised, special=True)
+
+
+def _said(text: str, template: Template, *, supervised: bool) -> Iterator[Span]:
     yield TextSpan(template.answer_lead, "assistant", supervised, special=True)
     yield TextSpan(text, "assistant", supervised)
-    yield TextSpan(template.answer_end, "assistant", supervised, special=True)
 
 
 def _check(conversation: Conversation, template: Template) -> None:

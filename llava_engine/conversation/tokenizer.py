@@ -304,16 +304,17 @@ class Detokenizer:
     `Tokenizer.decode` of all ids; bytes that never become a character show as U+FFFD.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, lead: str = "") -> None:
+    def __init__(self, tokenizer: Tokenizer, *, lead: str | None = "") -> None:
         """Begin a stream.
 
         Args:
             tokenizer: whose ids they are.
-            lead: what the template lets an answer begin with (`Template.answer_lead`); dropped once, if it is there.
+            lead: what the template lets an answer begin with (`Template.answer_lead`); dropped once, if it is there;
+                None where the text was begun before, and nothing is dropped.
         """
         self._tokenizer = tokenizer
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._lead = lead or (" " if tokenizer.strips_space else "")
+        self._lead = "" if lead is None else lead or (" " if tokenizer.strips_space else "")
 
     def push(self, token_id: int) -> str:
         """The text that this token completes; "" while a character is unfinished."""

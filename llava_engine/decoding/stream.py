@@ -109,7 +109,8 @@ class AnswerText:
         finish: set as soon as the answer is over.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], lead: str, max_new_tokens: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, stops: Sequence[str], lead: str | None, max_new_tokens: int) -> None:
+        """Begin a text; `lead` as for `Detokenizer`: None where the answer was begun before."""
         self.ids: list[int] = []
         self.finish: FinishReason | None = None
         self._max_new_tokens = max_new_tokens

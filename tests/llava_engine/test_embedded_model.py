@@ -8,6 +8,8 @@ from PIL import Image, ImageDraw
 
 import llava_engine
 from llava_engine.checkpoints.catalog import EMBEDDED
+from llava_engine.contract import Reply
+from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine
 from tests.llava_engine.tiny import oracle
 
@@ -58,6 +60,21 @@ def test_it_follows_up_and_sees_the_picture_that_is_shown(engine: Engine) -> Non
     assert "yellow" in "".join(chat.send("What colour are they?"))
     [other] = engine.answer([("How many triangles are there?", [circle_and_square()])])
     assert "no triangle" in other.text, other.text
+
+
+def test_a_begun_answer_goes_on_as_the_whole_one(engine: Engine) -> None:
+    picture = llava_engine.open_picture(circle_and_square())
+    asked = Conversation((Message.user("What is in this picture?", [picture]),))
+    *_, whole = engine.stream(asked)
+    assert isinstance(whole, Reply) and whole.text.count(" ") > 3
+    for words in (1, 3, whole.text.count(" ")):
+        begun = " ".join(whole.text.split(" ")[:words])
+        *pieces, reply = engine.stream(asked, begun=begun)
+        said = "".join(piece for piece in pieces if isinstance(piece, str))
+        assert isinstance(reply, Reply) and begun + reply.text == whole.text == begun + said
+        assert reply.prompt_tokens > whole.prompt_tokens and reply.prompt.endswith(begun)
+    *_, other = engine.stream(asked, begun="There is no")
+    assert isinstance(other, Reply) and not other.text.startswith("There")
 
 
 def test_without_a_picture_it_says_so(engine: Engine) -> None:

@@ -139,6 +139,26 @@ def test_an_open_prompt_begins_the_prompt_with_its_answer(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("template", CHAT_TEMPLATES, ids=lambda template: template.name)
+@settings(max_examples=20)
+@given(conversation=conversations(), answer=typed)
+def test_a_begun_answer_is_read_as_a_whole_one_without_its_end(
+    kind: str, template: templates.Template, conversation: Conversation, answer: str
+) -> None:
+    tokenizer, _ = KINDS[kind]
+    if conversation.messages[-1].role == "assistant":
+        conversation = replace(conversation, messages=conversation.messages[:-1])
+    lengths = [3] * len(conversation.pictures)
+    begun = assemble(spans(conversation, template, begun=answer), tokenizer, lengths, IMAGE)
+    whole = assemble(spans(conversation.then(Message.assistant(answer)), template), tokenizer, lengths, IMAGE)
+    assert begun.text + template.answer_end == whole.text
+    if template.answer_end in tokenizer.special_ids:  # text is cut there; a letter of the end could become one with it
+        assert begun.ids == whole.ids[:-1]
+    else:
+        assert tokenizer.decode(whole.ids).startswith(tokenizer.decode(begun.ids))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @given(text=st.text(max_size=40))
 def test_text_survives_encoding_and_decoding(kind: str, text: str) -> None:
     tokenizer, _ = KINDS[kind]
