@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from llava_engine.errors import DataError
 from llava_engine.model.llava import LlavaModel
 from training.config import Task
 from training.data.collate import Batch
+from training.figures import Figures
 from training.trainer import ParameterGroup, Source
 
 
@@ -45,19 +47,18 @@ class RowsStage:
         """The step itself decides the rows."""
         return step
 
-    def loss(self, batch: Batch, step: int, progress: float) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+    def loss(self, batch: Batch, step: int, progress: float) -> tuple[Tensor, Figures]:
         """Cross-entropy, the mean over supervised tokens; "token" is how often the right one is the likeliest."""
-        device = self.model.language_model.embed_tokens.weight.device
-        ids, targets = batch.ids.to(device), batch.targets.to(device).flatten()
-        logits = self.model(ids, batch.pixels.to(device) if len(batch.pixels) else None).flatten(0, 1)
+        targets = batch.targets.flatten()
+        logits = self.model(batch.ids, batch.pixels if len(batch.pixels) else None).flatten(0, 1)
         asked = targets >= 0
         if not asked.any():
             raise DataError("A batch has nothing to learn: its answers lie behind the model's context.")
         loss = F.cross_entropy(logits, targets, ignore_index=-1)
         if not loss.requires_grad:  # no picture in the batch, and only the projector is trained
             loss = loss + 0.0 * sum(parameter.sum() for parameter in self.model.projector.parameters())
-        right = ((logits.argmax(-1) == targets) & asked).sum().item()
-        return loss, {"token": (right, float(asked.sum()))}
+        right = (logits.detach().argmax(-1) == targets) & asked
+        return loss, Figures(("token",), torch.stack([right.sum(), asked.sum()]).float().unsqueeze(0))
 
     def groups(self) -> list[ParameterGroup]:
         """Projector; when finetuning, the language model too, and the tower if it shall."""

@@ -29,6 +29,8 @@ from llava_engine.files.atomic import replaced_file, storage_errors
 from llava_engine.files.lock import held
 from llava_engine.model.linear import has_fast_bfloat16
 from training.config import STATE_FILE, Optim, Run
+from training.figures import Figures
+from training.movable import moved
 from training.track import Track
 
 LOCK_FILE = ".lock"
@@ -62,8 +64,8 @@ class Stage(Protocol):
         """What the batch of `step` shall be: a small value that, with the seed, decides it wholly."""
         ...
 
-    def loss(self, batch: Any, step: int, progress: float) -> tuple[Tensor, dict[str, tuple[float, float]]]:
-        """The loss of a batch, and figures to watch, each as (sum, how many)."""
+    def loss(self, batch: Any, step: int, progress: float) -> tuple[Tensor, Figures]:
+        """The loss of a batch, which is on the run's device, and figures to watch. Nothing is read from the device."""
         ...
 
     def groups(self) -> list[ParameterGroup]:
@@ -136,7 +138,8 @@ def _train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None]) -> 
 
     with _stop_signal() as stopped, _attention(run.device), torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        batches = iter(_loader(stage.source, keys(), run.workers))
+        device = torch.device(run.device)
+        batches = iter(_loader(stage.source, keys(), run.workers, pinned=device.type == "cuda"))
         while (progress := run.progress(step, clock() - began)) < 1 and not stopped.is_set():
             batch = _next(batches)
             if isinstance(batch, _Refused):
@@ -146,8 +149,8 @@ def _train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None]) -> 
             for group in groups:
                 for parameter in group.parameters:
                     parameter.requires_grad_(progress >= group.start)
-            with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=bf16):
-                loss, figures = stage.loss(batch, step, progress)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                loss, figures = stage.loss(moved(batch, device), step, progress)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(trained, optim.clip)
@@ -157,7 +160,7 @@ def _train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None]) -> 
             optimizer.step()
             step += 1
             seconds = clock() - began
-            track.step(step, seconds, loss.item(), rate, figures)
+            track.step(step, seconds, loss.detach(), rate, figures)
             if clock() - saved > 60 * run.save_minutes:
                 save_state(stage, optimizer, run.out, step, seconds)
                 stage.export(run.out)
@@ -249,13 +252,14 @@ class _Drawn(Dataset[Any]):
             return _Refused(error.cause, error.remedy)
 
 
-def _loader(source: Source, keys: Iterator[Any], workers: int) -> DataLoader[Any]:
+def _loader(source: Source, keys: Iterator[Any], workers: int, *, pinned: bool) -> DataLoader[Any]:
     return DataLoader(
         _Drawn(source),
         sampler=keys,  # any iterator of keys will do
         batch_size=None,
         num_workers=workers,
         prefetch_factor=2 if workers else None,
+        pin_memory=pinned,
         worker_init_fn=_leave_signals if workers else None,
     )
 

@@ -29,8 +29,9 @@ from training.embedded.picture_world.scenes import SIDE
 from training.embedded.settings import OPTIM, Curriculum
 from training.embedded.tiny import MODEL_FOLDER
 from training.embedded.tower import HEADS_FILE, PatchHeads
-from training.embedded.world_batches import WorldSource, Writer
+from training.embedded.world_batches import WorldSource
 from training.embedded.world_objective import WorldStage
+from training.embedded.writing import Writer
 from training.rows_stage import RowsStage
 from training.saving import read_into
 from training.trainer import Outcome, Stage, train

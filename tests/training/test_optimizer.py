@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from tests.training.test_trainer import LineStage, weights
 from training.config import Cosine, FlatThenLinear, Optim, Run, optim_of_rows
+from training.figures import NONE, Figures
 from training.trainer import ParameterGroup, train
 
 
@@ -62,9 +62,9 @@ class TwoLayers(LineStage):
         torch.manual_seed(3)
         self.line, self.frozen = nn.Linear(3, 2), nn.Linear(2, 1, bias=False)
 
-    def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> tuple[Tensor, dict[str, Any]]:
+    def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> tuple[Tensor, Figures]:
         x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
-        return 30 * (self.frozen(torch.tanh(self.line(x))) - 1).square().mean(), {}
+        return 30 * (self.frozen(torch.tanh(self.line(x))) - 1).square().mean(), NONE
 
     def groups(self) -> list[ParameterGroup]:
         return [ParameterGroup(tuple(self.line.parameters())), ParameterGroup(tuple(self.frozen.parameters()), 0.25)]

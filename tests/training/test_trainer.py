@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from llava_engine.errors import DataError
 from training.config import STATE_FILE, FlatThenLinear, Optim, Run
+from training.figures import Figures
 from training.trainer import Outcome, ParameterGroup, train
 
 QUICK = Optim(learning_rate=0.05, schedule=FlatThenLinear(warmup=2))
@@ -43,12 +44,14 @@ class LineStage:
     def batch_key(self, step: int, progress: float) -> int:
         return step
 
-    def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> tuple[Tensor, dict[str, Any]]:
+    def loss(self, batch: tuple[Tensor, Tensor], step: int, progress: float) -> tuple[Tensor, Figures]:
         if step == self.interrupt_at:
             os.kill(os.getpid(), signal.SIGINT)
         self.seen += 1
         x, y = batch
-        return (self.line(x) + 0.1 * self.frozen(x) - y).square().mean(), {"right": (1.0, 2.0)}
+        return (self.line(x) + 0.1 * self.frozen(x) - y).square().mean(), Figures(
+            ("right",), torch.tensor([[1.0, 2.0]])
+        )
 
     def groups(self) -> list[ParameterGroup]:
         late = ParameterGroup(tuple(self.frozen.parameters()), 1.0, self.start)

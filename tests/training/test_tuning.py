@@ -128,7 +128,7 @@ def test_the_world_moves_what_it_should(
 def test_a_world_run_stopped_and_resumed_equals_one_never_stopped(
     start: Path, tmp_path: Path, silent: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    curriculum = Curriculum(unfreeze_at=0.5, mastered=0.0)  # the pictures become harder in between
+    curriculum = Curriculum(unfreeze_at=0.5, first_until=0.4)  # the pictures become harder in between
 
     def go(run: Run) -> Outcome:
         return tune("finetune", Source(str(start)), DataSettings("world"), run, QUICK, curriculum, silent)

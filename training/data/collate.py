@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from training.data.samples import Sample
+from training.movable import Movable
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Movable):
     """Padded rows.
 
     Attributes:

@@ -30,8 +30,6 @@ class MentionHeads(nn.Module):
             states: (n, width) at the mentions' last tokens.
             targets: (n, 3) count, column and row; -1 where there is none.
         """
-        rest = -len(states) % 128  # each new shape of a product costs a CPU library a new kernel
-        states, targets = F.pad(states, (0, 0, 0, rest)), F.pad(targets, (0, 0, 0, rest), value=-1)
         parts = self.linear(states).float().split(SIZES, dim=-1)
         losses = [
             F.cross_entropy(part, target, ignore_index=-1, reduction="sum") / (target >= 0).sum().clamp(min=1)

@@ -43,9 +43,9 @@ class Curriculum:
     """How finetuning goes on.
 
     Attributes:
-        first_most: items a picture has at first, until `mastered` of the training answers are wholly right.
-        most: items a picture has then; with them come the families beyond the core.
-        mastered: see above.
+        first_most: items a picture has at first, when only the core's families are asked.
+        first_until: part of the run in which that is so.
+        most: items a picture has then, at most; with them come the families beyond the core.
         plain_until: part of the run in which the plainest wordings fade out.
         unfreeze_at: part of the run after which the tower moves too; 1 keeps it frozen.
         tower_rate: the tower's rate, as a factor.
@@ -54,8 +54,8 @@ class Curriculum:
     """
 
     first_most: int = 2
+    first_until: float = 0.1
     most: int = 4
-    mastered: float = 0.65
     plain_until: float = 0.1
     unfreeze_at: float = 0.8
     tower_rate: float = 0.1

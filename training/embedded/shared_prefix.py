@@ -2,7 +2,8 @@
 
 A question sees the prefix and its own past, at the positions that it would have alone, so the answers' logits are those
 of single runs. In: embeddings of prefixes, token ids of segments. Out: hidden states at the positions that are asked
-for. Knows the language model's layers, nothing of data or losses.
+for. Prefixes and segments are one stream of tokens but for attention, so that a layer is few and wide products. Knows
+the language model's layers, nothing of data or losses.
 """
 
 from __future__ import annotations
@@ -13,117 +14,128 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from llava_engine.model.language import LanguageLayer, LanguageModel, Rotary
+from llava_engine.model.language import Attention, LanguageLayer, LanguageModel, RMSNorm
+from training.movable import Movable
 
 
 @dataclass(frozen=True)
-class Segments:
+class Segments(Movable):
     """Segments of like length: S for each of the B pictures, L tokens each, right-padded.
 
     Attributes:
         ids: (B, S, L) token ids.
         on_picture: (B, S) bool: whether the segment follows its picture's prefix; else it stands alone, from position
             0 on.
-        targets: (B, S, L) the next token where it is supervised, else -1.
     """
 
     ids: Tensor
     on_picture: Tensor
-    targets: Tensor
-
-    def to(self, device: torch.device) -> Segments:
-        """The same on a device."""
-        return Segments(self.ids.to(device), self.on_picture.to(device), self.targets.to(device))
 
 
 @dataclass(frozen=True)
 class PackedStates:
-    """What a packed run gives, for one `Segments`.
+    """What a packed run gives; N counts the tokens of all groups, group by group.
 
     Attributes:
-        middle: (B, S·L, width), the stream after `middle_layer` layers.
-        asked: (n,) flat indices into B·S·L of the positions that predict a supervised token, padded with -1.
-        final: (n, width), their normed last states.
+        middle: (N, width), the stream after `middle_layer` layers.
+        asked: (n, width), the normed last states where they were asked for.
     """
 
     middle: Tensor
     asked: Tensor
-    final: Tensor
 
 
 def run_packed(
-    model: LanguageModel, prefix: Tensor, groups: list[Segments], *, middle_layer: int = 2
-) -> list[PackedStates]:
+    model: LanguageModel, prefix: Tensor, groups: list[Segments], asked: Tensor, *, middle_layer: int = 2
+) -> PackedStates:
     """Run prefixes and segments through all layers.
 
     Args:
         model: the language model.
         prefix: (B, P, width) embeddings of what comes before every segment, the picture included.
         groups: segments, in groups of like length.
+        asked: (n,) which of the N tokens' last states are wanted; the last layer ends with these alone.
         middle_layer: after how many layers the stream is kept for `PackedStates.middle`; at most all but the last.
     """
-    length = prefix.shape[1]
-    rotary = model.rotary(torch.arange(length, device=prefix.device))
-    runs = [_GroupRun(model, group, length) for group in groups]
+    batch, length, _ = prefix.shape
+    packed = [_Packed(group, length) for group in groups]
+    steps = torch.arange(length, device=prefix.device)
+    positions = torch.cat([steps.repeat(batch), *(group.positions for group in packed)])
+    rotary = model.rotary(positions)
+    start = batch * length  # where the segments begin in the stream
+    x = torch.cat([prefix.flatten(0, 1), *(model.embed(group.ids.flatten()) for group in groups)])  # (B·P + N, width)
     last = len(model.layers) - 1
-    middle = min(middle_layer, last)
+    kept = min(middle_layer, last)
+    middle = x[start:]
     for index, layer in enumerate(model.layers):
         assert isinstance(layer, LanguageLayer)
-        q, k, v = layer.attention.project(layer.input_layernorm(prefix), rotary)
-        for run in runs:
-            run.step(layer, k, v, last=index == last)
-            if index + 1 == middle:
-                run.middle = run.x
-        if index < last:  # nothing looks at the prefix's own last state
-            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=q.shape[1] != k.shape[1])
-            prefix = prefix + layer.attention.out(attended.transpose(1, 2).flatten(2))
-            prefix = prefix + layer.mlp(layer.post_attention_layernorm(prefix))
-    return [PackedStates(run.middle, run.asked, model.norm(run.x)) for run in runs]
+        q, k, v = (t.squeeze(0) for t in layer.attention.project(_normed(layer.input_layernorm, x)[None], rotary))
+        if index < last:
+            x = x + layer.attention.out(_attend(layer.attention, q, k, v, packed, batch, length))
+        else:  # nothing looks at the prefix's own last state
+            attended = _attend(layer.attention, q, k, v, packed, batch, length)[start:]
+            x = x[start:][asked] + layer.attention.out(attended[asked])
+        x = x + layer.mlp(_normed(layer.post_attention_layernorm, x))
+        if index + 1 == kept:
+            middle = x[start:]
+    return PackedStates(middle, _normed(model.norm, x))
 
 
-class _GroupRun:
-    """One group on its way through the layers."""
+class _Packed:
+    """One group's positions and masks."""
 
-    def __init__(self, model: LanguageModel, group: Segments, prefix_length: int) -> None:
+    def __init__(self, group: Segments, prefix_length: int) -> None:
         self.batch, self.count, self.length = group.ids.shape
-        self.x = model.embed(group.ids.flatten(1))  # (B, S·L, width)
-        self.middle = self.x
         starts = torch.where(group.on_picture, prefix_length, 0).unsqueeze(-1)  # (B, S, 1)
         steps = torch.arange(self.length, device=group.ids.device)
-        self.rotary: Rotary = model.rotary((starts + steps).flatten(1))
-        causal = steps.unsqueeze(1) >= steps  # (L, L)
-        off = torch.tensor(float("-inf"), device=group.ids.device)
-        self.own_mask = torch.where(causal, 0.0, off)
-        all_on = bool(group.on_picture.all())
-        self.prefix_mask = None if all_on else torch.where(group.on_picture, 0.0, off).view(self.batch, 1, -1, 1, 1)
-        asked = torch.nonzero(group.targets.flatten() >= 0).squeeze(1)
-        # Each new shape of a product costs a CPU library a new kernel.
-        self.asked = F.pad(asked, (0, -len(asked) % 128), value=-1)
+        self.positions = (starts + steps).flatten()
+        self.own_mask = torch.where(steps.unsqueeze(1) >= steps, 0.0, float("-inf"))  # (L, L)
+        self.prefix_mask = torch.where(group.on_picture, 0.0, float("-inf")).view(self.batch, -1, 1, 1)
 
-    def step(self, layer: LanguageLayer, prefix_k: Tensor, prefix_v: Tensor, *, last: bool) -> None:
-        """One layer; in the last one only asked positions go on after attention, and `x` becomes (n, width)."""
-        q, k, v = layer.attention.project(layer.input_layernorm(self.x), self.rotary)
-        attended = self._attend(q, k, v, prefix_k, prefix_v).transpose(1, 2).flatten(2)  # (B, S·L, heads·d)
-        if last:
-            rows = self.asked.clamp(min=0)
-            self.x, attended = self.x.flatten(0, 1)[rows], attended.flatten(0, 1)[rows]
-        self.x = self.x + layer.attention.out(attended)
-        self.x = self.x + layer.mlp(layer.post_attention_layernorm(self.x))
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
+        """Queries over the prefix and their own segment's past.
 
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
-        """(B, heads, S·L, d) queries over the prefix and their own segment's past -> the same shape."""
-        repeats = q.shape[1] // k.shape[1]
-        if repeats > 1:
-            k, v, prefix_k, prefix_v = (t.repeat_interleave(repeats, dim=1) for t in (k, v, prefix_k, prefix_v))
-        batch, heads, _, dim = q.shape
-        apart = (batch, heads, self.count, self.length, -1)  # (B, heads, S, L, …)
+        Args:
+            q, k, v: (heads, B·S·L, d).
+            prefix_k, prefix_v: (heads, B, P, d).
+
+        Returns:
+            (heads, B·S·L, d).
+        """
+        heads, _, dim = q.shape
+        by_picture = (heads, self.batch, self.count * self.length, dim)
+        apart = (heads, self.batch, self.count, self.length, -1)  # (heads, B, S, L, …)
         q = q * dim**-0.5
-        to_prefix = (q @ prefix_k.transpose(-1, -2)).reshape(apart)  # (…, P)
+        to_prefix = (q.reshape(by_picture) @ prefix_k.transpose(-1, -2)).reshape(apart)  # (…, P)
+        to_prefix = to_prefix + self.prefix_mask.to(q.dtype)
         to_own = q.reshape(apart) @ k.reshape(apart).transpose(-1, -2) + self.own_mask.to(q.dtype)  # (…, L)
-        if self.prefix_mask is not None:
-            to_prefix = to_prefix + self.prefix_mask.to(q.dtype)
         sizes = [to_prefix.shape[-1], self.length]
         weights = torch.cat([to_prefix, to_own], dim=-1).softmax(-1, dtype=torch.float32).to(v.dtype)
         on_prefix, on_own = torch.split(weights, sizes, dim=-1)
-        attended: Tensor = on_prefix.flatten(2, 3) @ prefix_v + (on_own @ v.reshape(apart)).flatten(2, 3)
-        return attended
+        seen: Tensor = on_prefix.reshape(*by_picture[:3], -1) @ prefix_v + (on_own @ v.reshape(apart)).reshape(
+            by_picture
+        )
+        return seen.flatten(1, 2)
+
+
+def _attend(
+    attention: Attention, q: Tensor, k: Tensor, v: Tensor, packed: list[_Packed], batch: int, length: int
+) -> Tensor:
+    """q (heads, T, d), k and v (kv_heads, T, d) of the whole stream -> (T, heads·d)."""
+    repeats = attention.heads // attention.kv_heads
+    if repeats > 1:
+        k, v = k.repeat_interleave(repeats, dim=0), v.repeat_interleave(repeats, dim=0)
+    sizes = [batch * length, *(group.positions.numel() for group in packed)]
+    (q0, *qs), (k0, *ks), (v0, *vs) = (torch.split(t, sizes, dim=1) for t in (q, k, v))
+    q0, k0, v0 = (t.view(len(t), batch, length, -1) for t in (q0, k0, v0))  # (heads, B, P, d)
+    on_prefix = F.scaled_dot_product_attention(
+        q0.transpose(0, 1), k0.transpose(0, 1), v0.transpose(0, 1), is_causal=True
+    ).transpose(0, 1)
+    seen = [on_prefix.flatten(1, 2)]
+    seen += [group.attend(q1, k1, v1, k0, v0) for group, q1, k1, v1 in zip(packed, qs, ks, vs, strict=True)]
+    return torch.cat(seen, dim=1).transpose(0, 1).flatten(1)
+
+
+def _normed(norm: RMSNorm, x: Tensor) -> Tensor:
+    """`norm(x)` in float32, as one kernel where there is one."""
+    return F.rms_norm(x.float(), (x.shape[-1],), norm.weight, norm.eps)

@@ -18,6 +18,7 @@ from llava_engine.conversation.tokenizer import Tokenizer
 from llava_engine.model.config import LanguageConfig
 from llava_engine.model.language import LanguageModel
 from training.embedded.picture_world.captions import sentences
+from training.figures import NONE, Figures
 from training.saving import write_tensors
 from training.trainer import ParameterGroup, Source
 
@@ -74,13 +75,12 @@ class TextStage:
         """The step itself decides the lines."""
         return step
 
-    def loss(self, batch: Tensor, step: int, progress: float) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+    def loss(self, batch: Tensor, step: int, progress: float) -> tuple[Tensor, Figures]:
         """Cross-entropy of each next token."""
-        ids = batch.to(self.model.embed_tokens.weight.device)
-        positions = torch.arange(ids.shape[1] - 1, device=ids.device)
-        states = self.model(self.model.embed(ids[:, :-1].clamp(min=0)), positions)
-        loss = F.cross_entropy(self.model.logits(states).flatten(0, 1), ids[:, 1:].flatten(), ignore_index=-1)
-        return loss, {}
+        positions = torch.arange(batch.shape[1] - 1, device=batch.device)
+        states = self.model(self.model.embed(batch[:, :-1].clamp(min=0)), positions)
+        loss = F.cross_entropy(self.model.logits(states).flatten(0, 1), batch[:, 1:].flatten(), ignore_index=-1)
+        return loss, NONE
 
     def groups(self) -> list[ParameterGroup]:
         """Everything."""

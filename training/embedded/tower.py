@@ -19,7 +19,10 @@ from torch import Tensor, nn
 
 from llava_engine.model.config import VisionConfig
 from llava_engine.model.vision import VisionTower
-from training.embedded.picture_world.labels import LABELS, labelled_pictures
+from training.embedded.patch_targets import PatchTargets
+from training.embedded.picture_world.labels import LABELS, NOTHING, labelled_pictures
+from training.figures import Figures
+from training.movable import Movable
 from training.saving import write_tensors
 from training.trainer import ParameterGroup, Source
 
@@ -29,8 +32,8 @@ TOWER_FILE, HEADS_FILE = "tower.safetensors", "patch-heads.safetensors"
 
 def normalized(pictures: Tensor) -> Tensor:
     """(B, S, S, 3) uint8 -> (B, 3, S, S) float32, as preprocessing with `MEAN` and `SPREAD` hands them to the tower."""
-    mean, spread = torch.tensor(MEAN, device=pictures.device), torch.tensor(SPREAD, device=pictures.device)
-    return ((pictures.float() / 255 - mean) / spread).permute(0, 3, 1, 2)
+    assert MEAN == SPREAD == (0.5, 0.5, 0.5)
+    return (pictures.float() / 127.5 - 1).permute(0, 3, 1, 2)
 
 
 def new_tower(config: VisionConfig, seed: int) -> VisionTower:
@@ -62,84 +65,55 @@ def _waves(grid: int, width: int) -> Tensor:
 
 
 class PatchHeads(nn.Module):
-    """One linear head a label, as one product; thrown away in the end."""
+    """One linear head a label, as one product, each of as many classes as the largest; thrown away in the end."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, sum(classes for classes, _ in LABELS.values()))
+        sizes = torch.tensor([classes for classes, _ in LABELS.values()])
+        self.most = int(sizes.max())
+        self.linear = nn.Linear(width, len(sizes) * self.most)
+        none = torch.arange(self.most) >= sizes.unsqueeze(1)
+        self.register_buffer("none", none, persistent=False)  # (labels, classes): there is no such class
 
-    def forward(self, features: Tensor) -> dict[str, Tensor]:
-        """(…, width) -> label -> (…, classes)."""
-        parts = self.linear(features).float().split([classes for classes, _ in LABELS.values()], dim=-1)
-        return dict(zip(LABELS, parts, strict=True))
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, width) -> (labels, n, classes), -inf where a label has no such class."""
+        assert isinstance(self.none, Tensor)
+        parts: Tensor = self.linear(features).float().unflatten(-1, (-1, self.most))
+        return parts.masked_fill(self.none, float("-inf")).transpose(0, 1)
 
     def kinds(self, features: Tensor) -> Tensor:
         """(…, width) -> (…, classes of `kind`), the only label that empty patches have too."""
-        start = list(LABELS).index("kind")  # the first, so its rows are too
-        assert start == 0
         classes = LABELS["kind"][0]
+        assert next(iter(LABELS)) == "kind"  # so its rows are the first
         return F.linear(features, self.linear.weight[:classes], self.linear.bias[:classes]).float()
 
 
-def patch_loss(
-    heads: PatchHeads, features: Tensor, labels: dict[str, Tensor]
-) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+def patch_loss(heads: PatchHeads, features: Tensor, targets: PatchTargets) -> tuple[Tensor, Figures]:
     """How wrong the heads are, from the tower's patches.
-
-    For each label the mean over items' patches and the mean over their middle patches count alike, so that a small
-    item is no less than a large one; empty patches count only for `kind`, and never in one mean with the others.
 
     Args:
         heads: the heads.
         features: (B, patches, width), without the class token.
-        labels: label -> (B, patches), as picture_world/labels.py says; -1 where nothing is asked.
+        targets: what is asked, and what it is worth.
 
     Returns:
-        The weighted sum over labels, and for each label how often the middle patch is right, as (right, asked).
+        The weighted sum over labels, and for each label how often the middle patch is right.
     """
     patches = features.flatten(0, 1)
-    flat = {name: label.flatten() for name, label in labels.items()}
-    empty = (flat["colour"] < 0) & (flat["kind"] >= 0)
-    kinds = heads.kinds(patches)
-    lost = F.cross_entropy(kinds, flat["kind"], ignore_index=-1, reduction="none")
-    total = LABELS["kind"][1] * 0.5 * (lost * _mean_of(empty)).sum()
-
-    rows = _padded(torch.nonzero(flat["colour"] >= 0).squeeze(1))  # items' patches are a seventh of all
-    read = heads(patches[rows.clamp(min=0)])
-    at = {name: torch.where(rows >= 0, label[rows.clamp(min=0)], -1) for name, label in flat.items()}
-    middle = at["middle"] == 1
-    figures = {}
-    for name, (_, weight) in LABELS.items():
-        target, logits = at[name], read[name]
-        asked = target >= 0
-        share = 0.5 * (_mean_of(asked & ~middle if name == "middle" else asked) + _mean_of(asked & middle))
-        lost = F.cross_entropy(logits, target, ignore_index=-1, reduction="none")
-        total = total + weight * (lost * share).sum()
-        right = (logits.argmax(-1) == target) & asked
-        figures[name] = (
-            ((right * share).sum().item(), 1.0)
-            if name == "middle"
-            else (float((right & middle).sum()), float((asked & middle).sum()))
-        )
-    return total, figures
-
-
-def _padded(rows: Tensor, multiple: int = 128) -> Tensor:
-    """Indices, filled with -1 to a multiple: each new shape of a product costs a CPU library a new kernel."""
-    return F.pad(rows, (0, -len(rows) % multiple), value=-1)
-
-
-def _mean_of(mask: Tensor) -> Tensor:
-    """Weights that make a sum the mean over `mask`."""
-    return mask / mask.sum().clamp(min=1)
+    empty = -(heads.kinds(patches).log_softmax(-1)[:, NOTHING] * targets.empty).sum()
+    logits = heads(patches[targets.rows])
+    said = logits.log_softmax(-1).gather(-1, targets.values.unsqueeze(-1)).squeeze(-1)  # (labels, n)
+    right = (logits.detach().argmax(-1) == targets.values) * targets.watched
+    counted = torch.stack([right.sum(1), targets.watched.sum(1)], dim=1)
+    return empty - (said * targets.weights).sum(), Figures(tuple(LABELS), counted)
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Pictures (B, S, S, 3) uint8, and label -> (B, patches) int64."""
+class Labelled(Movable):
+    """Pictures (B, S, S, 3) uint8, and what their patches are asked."""
 
     pictures: Tensor
-    labels: dict[str, Tensor]
+    targets: PatchTargets
 
 
 @dataclass(frozen=True)
@@ -159,7 +133,7 @@ class LabelledSource:
         ]
         return Labelled(
             torch.from_numpy(np.concatenate([pictures for pictures, _ in drawn])),
-            {name: torch.from_numpy(np.concatenate([labels[name] for _, labels in drawn])) for name in LABELS},
+            PatchTargets.of({name: np.concatenate([labels[name] for _, labels in drawn]) for name in LABELS}),
         )
 
 
@@ -168,23 +142,22 @@ class TowerStage:
 
     name = "tower"
 
-    def __init__(self, tower: VisionTower, *, layer: int, seed: int) -> None:
-        """`layer` is the hidden state that the model will project (`vision_feature_layer`)."""
+    def __init__(self, tower: VisionTower, *, layer: int, seed: int, size: int = 32) -> None:
+        """`layer` is the hidden state that the model will project (`vision_feature_layer`); `size` pictures a step."""
         self.tower, self.layer = tower, layer
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.heads = PatchHeads(tower.config.hidden_size)
-        self.source: Source = LabelledSource(seed, tower.config.grid)
+        self.source: Source = LabelledSource(seed, tower.config.grid, size)
 
     def batch_key(self, step: int, progress: float) -> int:
         """The step itself decides the pictures."""
         return step
 
-    def loss(self, batch: Labelled, step: int, progress: float) -> tuple[Tensor, dict[str, tuple[float, float]]]:
+    def loss(self, batch: Labelled, step: int, progress: float) -> tuple[Tensor, Figures]:
         """See `patch_loss`."""
-        device = self.tower.class_embedding.device
-        features = self.tower(normalized(batch.pictures.to(device)), self.layer)[:, 1:]
-        return patch_loss(self.heads, features, {name: label.to(device) for name, label in batch.labels.items()})
+        features = self.tower(normalized(batch.pictures), self.layer)[:, 1:]
+        return patch_loss(self.heads, features, batch.targets)
 
     def groups(self) -> list[ParameterGroup]:
         """Everything, at the full rate."""

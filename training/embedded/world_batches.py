@@ -1,7 +1,7 @@
 """Packed batches of the picture world: new pictures, many independent conversations about each, never the same twice.
 
-In: a key (which step, how hard). Out: tensors for shared_prefix.py and mentions.py. The ids come from the engine's own
-templates, spans and tokenizer, so they are those of chat. Runs in a worker process; knows no model.
+In: a key (which step, how hard). Out: tensors for shared_prefix.py, mentions.py and tower.py. Runs in a worker process;
+knows no model.
 """
 
 from __future__ import annotations
@@ -9,29 +9,28 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from llava_engine.conversation.conversation import Conversation, Message
-from llava_engine.conversation.encoder import PromptEncoder
-from llava_engine.conversation.tokenizer import Prompt
-from llava_engine.pictures.opening import Picture
+from training.embedded.patch_targets import PatchTargets
 from training.embedded.picture_world.captions import captions, without_picture
 from training.embedded.picture_world.dialogues import dialogue
 from training.embedded.picture_world.drawing import draw_scene
 from training.embedded.picture_world.exchanges import Exchange, mention_targets
 from training.embedded.picture_world.labels import LABELS, patch_labels
-from training.embedded.picture_world.questions import CORE, SHIPPED, exchanges
-from training.embedded.picture_world.scenes import SIDE, Scene, random_scene
+from training.embedded.picture_world.questions import CORE, FAMILIES, SHIPPED, exchanges
+from training.embedded.picture_world.scenes import Scene, random_scene
 from training.embedded.picture_world.talk import small_talk
 from training.embedded.picture_world.wording import Wordings
 from training.embedded.shared_prefix import Segments
+from training.embedded.writing import Lead, Writer, Written
+from training.movable import Movable
 
-# Stands for the drawn picture where only its place matters.
-PICTURE = Picture("drawn", Image.new("RGB", (SIDE, SIDE)), (SIDE, SIDE), "", "image/png", b"")
+WATCHED = (*FAMILIES, "dialogue", "no_picture", "caption")  # what segments are called, in the order of their numbers
+ROWS = 128  # lists of places come in multiples of it: each new shape of a product costs a CPU library a new kernel
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class BatchKey:
 
 @dataclass(frozen=True)
 class Asked:
-    """One segment: a conversation's turns in order, and its family."""
+    """One segment: a conversation's turns in order, and its family (one of `WATCHED`)."""
 
     family: str
     turns: tuple[Exchange, ...]
@@ -61,84 +60,44 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Segments of like length, with what is known about them.
+class WorldBatch(Movable):
+    """Pictures, what is said about them, and where something is learned. N counts the tokens of all groups.
 
     Attributes:
-        segments: for shared_prefix.py.
-        families: (B, S), the name of each segment's family.
-        mention_at: (n,) flat indices into B·S·L: the last token of each mention.
-        mention_targets: (n, 3) how many items it means, column and row; -1 where there is none.
+        pictures: (B, S, S, 3) uint8.
+        patches: the tower's own labels.
+        prefix: (P,) ids before every segment, up to and with the picture.
+        pictures_at: where in the prefix pictures begin. The last one is the segments' own, and one before it is
+            another of the batch, shown in an earlier turn.
+        groups: segments of like length; pictures first, then from short to long.
+        asked: (n,) places in N whose next token is learned, and
+        targets: (n,) that token; -1 where the list is filled up.
+        segment: (n,) which segment each belongs to, counted through the groups.
+        families: (segments,) index in `WATCHED`.
+        mention_at: (m,) places in N of each mention's last token, and
+        mention_targets: (m, 3) how many items it means, column and row; -1 where there is none.
     """
 
-    segments: Segments
-    families: list[list[str]]
+    pictures: Tensor
+    patches: PatchTargets
+    prefix: Tensor
+    pictures_at: tuple[int, ...]
+    groups: list[Segments]
+    asked: Tensor
+    targets: Tensor
+    segment: Tensor
+    families: Tensor
     mention_at: Tensor
     mention_targets: Tensor
 
 
 @dataclass(frozen=True)
-class WorldBatch:
-    """Pictures (B, S, S, 3) uint8, label -> (B, patches), the ids before every segment, and the groups.
-
-    The prefix holds one picture; or two, of which the first is another of the batch, shown in an earlier turn.
-    """
-
-    pictures: Tensor
-    labels: dict[str, Tensor]
-    prefix: Tensor
-    groups: list[Group]
-
-
-@dataclass(frozen=True)
-class Writer:
-    """Writes conversations in a model's template and tokens."""
-
-    encoder: PromptEncoder
-
-    def prompt(self, turns: Sequence[Exchange], pictures_at: Sequence[int] = ()) -> Prompt:
-        """Turns -> ids, with a picture in each of the turns `pictures_at`."""
-        messages: list[Message] = []
-        for number, turn in enumerate(turns):
-            shown = (PICTURE,) if number in pictures_at else ()
-            messages += [Message.user(turn.question, shown), Message.assistant(turn.answer)]
-        return self.encoder.encode(Conversation(tuple(messages)))
-
-
-@dataclass(frozen=True)
-class Lead:
-    """What comes before the picture that the segments are about.
-
-    Attributes:
-        turns: earlier turns.
-        pictures_at: which of these show another picture.
-        length: tokens up to and with the last picture.
-    """
-
-    turns: tuple[Exchange, ...]
-    pictures_at: tuple[int, ...]
-    length: int
-
-    @classmethod
-    def of(cls, writer: Writer, turns: tuple[Exchange, ...] = (), pictures_at: tuple[int, ...] = ()) -> Lead:
-        """Count the tokens."""
-        slot = writer.prompt([*turns, Exchange("", "x", "x")], [*pictures_at, len(turns)]).slots[-1]
-        return cls(turns, pictures_at, slot.start + slot.length)
-
-    def prompt(self, writer: Writer, turns: Sequence[Exchange]) -> Prompt:
-        """The lead, then turns of which the first shows the picture."""
-        return writer.prompt([*self.turns, *turns], [*self.pictures_at, len(self.turns)])
-
-
-@dataclass(frozen=True)
 class _Row:
-    """A segment's ids, targets and mentions."""
+    """A segment that is written, and its mentions' targets."""
 
-    family: str
-    ids: tuple[int, ...]
-    targets: tuple[int, ...]
-    mentions: tuple[tuple[int, tuple[int, int, int]], ...]
-    on_picture: bool
+    asked: Asked
+    written: Written
+    means: tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -167,21 +126,16 @@ class WorldSource:
         drawn = np.stack([np.asarray(draw_scene(scene, rng)) for scene in scenes])
         labels = [patch_labels(scene, self.grid) for scene in scenes]
         lead = self._lead(rng)
-        rows, prefix = [], lead.prompt(self.writer, [Exchange("", "x", "x")]).ids[: lead.length]
+        rows = []
         for scene in scenes:
             asked = self._captions(scene, rng) if self.captions_only else self._asked(scene, rng, key)
-            rows.append(sorted((self._row(scene, one, lead) for one in asked), key=lambda row: len(row.ids)))
-        groups, start = [], 0
-        for size in self.sizes:
-            groups.append(
-                _group([mine[start : start + size] for mine in rows], self.writer.encoder.tokenizer.pad_id or 0)
-            )
-            start += size
+            rows.append(sorted((self._row(scene, one) for one in asked), key=lambda row: len(row.written.ids)))
         return WorldBatch(
             torch.from_numpy(drawn),
-            {name: torch.from_numpy(np.stack([label[name] for label in labels])) for name in LABELS},
-            torch.tensor(prefix),
-            groups,
+            PatchTargets.of({name: np.stack([label[name] for label in labels]) for name in LABELS}),
+            torch.tensor(lead.ids),
+            lead.pictures_at,
+            **_packed(rows, self.sizes, self.writer.tokenizer.pad_id or 0),
         )
 
     def _lead(self, rng: random.Random) -> Lead:
@@ -216,35 +170,10 @@ class WorldSource:
         pairs = [captions(scene, rng) for _ in range(sum(self.sizes))]
         return [Asked("caption", (Exchange("caption", question, answer),)) for question, answer in pairs]
 
-    def _row(self, scene: Scene, asked: Asked, lead: Lead) -> _Row:
-        prompt = lead.prompt(self.writer, asked.turns) if asked.on_picture else self.writer.prompt(asked.turns)
-        skip = lead.length if asked.on_picture else 0
-        ids, mask = prompt.ids[skip:], prompt.supervised[skip:]
-        targets = [token if learned else -1 for token, learned in zip((*ids[1:], 0), (*mask[1:], False), strict=True)]
-        return _Row(asked.family, ids, tuple(targets), tuple(self._mentions(scene, asked, ids)), asked.on_picture)
-
-    def _mentions(self, scene: Scene, asked: Asked, ids: Sequence[int]) -> list[tuple[int, tuple[int, int, int]]]:
-        """(index of the last token, targets) of each mention; tokens are found by counting their bytes."""
-        ends, read = [], bytearray()
-        for token in ids:
-            read += self.writer.encoder.tokenizer.token_bytes(token)
-            ends.append(len(read))
-        found, after = [], 0
-        for turn in asked.turns:
-            if not turn.mentions:
-                after = read.find(turn.answer.encode(), after) + len(turn.answer.encode())
-                continue
-            start = {}
-            for part, text in (("question", turn.question), ("answer", turn.answer)):
-                start[part] = read.find(text.encode(), after)
-                assert start[part] >= 0, (text, bytes(read))
-                after = start[part] + len(text.encode())
-            for mention in turn.mentions:
-                said = turn.question if mention.part == "question" else turn.answer
-                end = start[mention.part] + len(said[: mention.end].encode())
-                token = next(index for index, reached in enumerate(ends) if reached >= end)
-                found.append((token, mention_targets(scene, mention)))
-        return found
+    def _row(self, scene: Scene, asked: Asked) -> _Row:
+        written = self.writer.segment(asked.turns, on_picture=asked.on_picture)
+        means = tuple(mention_targets(scene, asked.turns[turn].mentions[index]) for _, turn, index in written.mentions)
+        return _Row(asked, written, means)
 
 
 def _most(most: int, rng: random.Random) -> int:
@@ -252,26 +181,45 @@ def _most(most: int, rng: random.Random) -> int:
     return most if most <= 4 or rng.random() < 0.2 else 4
 
 
-def _group(rows: list[list[_Row]], pad: int) -> Group:
-    """Rows of each picture -> padded tensors; lengths become multiples of 8."""
-    count = len(rows[0])
-    longest = max(len(row.ids) for mine in rows for row in mine)
-    length = longest + -longest % 8
-    ids = np.full((len(rows), count, length), pad, np.int64)
-    targets = np.full((len(rows), count, length), -1, np.int64)
-    on_picture = np.zeros((len(rows), count), bool)
-    at, wanted = [], []
-    for b, mine in enumerate(rows):
-        for s, row in enumerate(mine):
-            ids[b, s, : len(row.ids)] = row.ids
-            targets[b, s, : len(row.targets)] = row.targets
-            on_picture[b, s] = row.on_picture
-            for token, target in row.mentions:
-                at.append((b * count + s) * length + token)
-                wanted.append(target)
-    return Group(
-        Segments(torch.from_numpy(ids), torch.from_numpy(on_picture), torch.from_numpy(targets)),
-        [[row.family for row in mine] for mine in rows],
-        torch.tensor(at, dtype=torch.int64),
-        torch.tensor(wanted, dtype=torch.int64).view(-1, 3),
-    )
+def _packed(rows: Sequence[Sequence[_Row]], sizes: Sequence[int], pad: int) -> dict[str, Any]:
+    """The segments of each picture, from short to long -> the fields of a `WorldBatch`."""
+    groups: list[Segments] = []
+    asked: list[int] = []
+    targets: list[int] = []
+    segment: list[int] = []
+    families: list[int] = []
+    mention_at: list[int] = []
+    means: list[tuple[int, int, int]] = []
+    first, base = 0, 0  # of the group: its first segment of a picture, its first token of N
+    for size in sizes:
+        mine = [row for picture in rows for row in picture[first : first + size]]
+        longest = max(len(row.written.ids) for row in mine)
+        length = longest + -longest % 8
+        ids = np.full((len(mine), length), pad, np.int64)
+        for place, row in enumerate(mine):
+            written, start = row.written, base + place * length
+            ids[place, : len(written.ids)] = written.ids
+            asked += [start + at for at in written.asked]
+            targets += written.targets
+            segment += [len(families)] * len(written.asked)
+            families.append(WATCHED.index(row.asked.family))
+            mention_at += [start + at for at, _, _ in written.mentions]
+            means += row.means
+        on_picture = torch.tensor([row.asked.on_picture for row in mine])
+        groups.append(Segments(torch.from_numpy(ids).view(len(rows), size, length), on_picture.view(len(rows), size)))
+        first += size
+        base += len(mine) * length
+    return {
+        "groups": groups,
+        "asked": _filled(asked, 0),
+        "targets": _filled(targets, -1),
+        "segment": _filled(segment, 0),
+        "families": torch.tensor(families),
+        "mention_at": _filled(mention_at, 0),
+        "mention_targets": _filled([number for three in means for number in three], -1, 3 * ROWS).view(-1, 3),
+    }
+
+
+def _filled(numbers: list[int], value: int, multiple: int = ROWS) -> Tensor:
+    """Filled up to a multiple; at least one."""
+    return torch.tensor(numbers + [value] * (-len(numbers) % multiple if numbers else multiple))

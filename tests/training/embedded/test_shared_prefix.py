@@ -33,31 +33,25 @@ def model(request: pytest.FixtureRequest) -> LanguageModel:
 def test_packed_segments_equal_single_runs(model: LanguageModel) -> None:
     prefix = torch.randn(2, 5, 32)
     ids = torch.randint(0, 50, (2, 3, 8))
-    targets = torch.full((2, 3, 8), -1)
-    targets[:, :, 4:7] = ids[:, :, 5:8]
     on_picture = torch.tensor([[True, False, True], [True, True, False]])
-    states = run_packed(model, prefix, [Segments(ids, on_picture, targets)])[0]
-
-    asked = states.asked[states.asked >= 0]
-    assert asked.tolist() == torch.nonzero(targets.flatten() >= 0).squeeze(1).tolist()
-    for flat, found in zip(asked.tolist(), states.final, strict=False):
+    asked = torch.tensor([flat for flat in range(48) if 4 <= flat % 8 < 7] + [0])  # filled up with a place
+    found = run_packed(model, prefix, [Segments(ids, on_picture)], asked).asked
+    for flat, state in zip(asked.tolist(), found, strict=True):
         picture, segment, place = flat // 24, flat // 8 % 3, flat % 8
         words = model.embed(ids[picture, segment, : place + 1].unsqueeze(0))
         alone = torch.cat([prefix[picture : picture + 1], words], 1) if on_picture[picture, segment] else words
         expected = model(alone, torch.arange(alone.shape[1]))[0, -1]
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(state, expected, atol=1e-4, rtol=0)
 
 
 def test_groups_of_other_lengths_do_not_change_each_other(model: LanguageModel) -> None:
     prefix = torch.randn(2, 5, 32)
-    groups = []
-    for length in (6, 9):
-        ids = torch.randint(0, 50, (2, 2, length))
-        targets = torch.full((2, 2, length), -1)
-        targets[..., -2] = 1
-        groups.append(Segments(ids, torch.ones(2, 2, dtype=torch.bool), targets))
-    together = run_packed(model, prefix, groups)
-    for group, found in zip(groups, together, strict=True):
-        alone = run_packed(model, prefix, [group])[0]
-        torch.testing.assert_close(found.final, alone.final, atol=1e-5, rtol=0)
-        torch.testing.assert_close(found.middle, alone.middle, atol=1e-5, rtol=0)
+    groups = [Segments(torch.randint(0, 50, (2, 2, n)), torch.ones(2, 2, dtype=torch.bool)) for n in (6, 9)]
+    together = run_packed(model, prefix, groups, torch.arange(2 * 2 * (6 + 9)))
+    start = 0
+    for group in groups:
+        size = group.ids.numel()
+        alone = run_packed(model, prefix, [group], torch.arange(size))
+        torch.testing.assert_close(together.asked[start : start + size], alone.asked, atol=1e-5, rtol=0)
+        torch.testing.assert_close(together.middle[start : start + size], alone.middle, atol=1e-5, rtol=0)
+        start += size

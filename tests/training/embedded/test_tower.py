@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from training.config import FlatThenLinear, Optim, Run
+from training.embedded.patch_targets import PatchTargets
 from training.embedded.picture_world.labels import LABELS
 from training.embedded.settings import TinyShape
 from training.embedded.tiny import vision_config
@@ -25,9 +28,9 @@ from training.saving import read_into
 from training.trainer import train
 
 
-def blank(**known: list[int]) -> dict[str, torch.Tensor]:
+def blank(**known: list[int]) -> dict[str, NDArray[np.int64]]:
     """Labels of four patches: -1 where nothing is said."""
-    return {name: torch.tensor([known.get(name, [-1] * 4)]) for name in LABELS}
+    return {name: np.array([known.get(name, [-1] * 4)]) for name in LABELS}
 
 
 def silent_heads() -> PatchHeads:
@@ -46,14 +49,15 @@ def test_undecided_heads_lose_the_log_of_their_classes() -> None:
         column=[5, 5, -1, -1],
         same_pair=[0, 0, -1, -1],
     )
-    loss, right = patch_loss(silent_heads(), torch.randn(1, 4, 8), labels)
+    loss, figures = patch_loss(silent_heads(), torch.randn(1, 4, 8), PatchTargets.of(labels))
     expected = sum(
         LABELS[name][1] * math.log(LABELS[name][0]) for name in ("kind", "colour", "middle", "column", "same_pair")
     )
     expected += 0.5 * LABELS["kind"][1] * math.log(LABELS["kind"][0])
     assert loss.item() == pytest.approx(expected, rel=1e-5)
-    assert right["kind"] == (0.0, 1.0)  # the one middle patch; an undecided head says class 0
-    assert right["same_pair"] == (1.0, 1.0)
+    right = dict(zip(figures.names, figures.table.tolist(), strict=True))
+    assert right["kind"] == [0.0, 1.0]  # the one middle patch; an undecided head says class 0
+    assert right["same_pair"] == [1.0, 1.0]
 
 
 def test_a_small_item_counts_like_a_large_one() -> None:
@@ -61,13 +65,17 @@ def test_a_small_item_counts_like_a_large_one() -> None:
     heads = silent_heads()
     with torch.no_grad():
         heads.linear.bias[0] = 3.0  # says class 0 of `kind`
-    labels = {name: torch.full((1, 10), -1) for name in LABELS}
+    labels = {name: np.full((1, 10), -1) for name in LABELS}
     labels["kind"][0], labels["colour"][0] = 0, 0
     labels["kind"][0, 9] = 1
     labels["middle"][0] = 0
     labels["middle"][0, [0, 9]] = 1
-    _, right = patch_loss(heads, torch.zeros(1, 10, 8), labels)
-    assert right["kind"] == (1.0, 2.0)
+    loss, figures = patch_loss(heads, torch.zeros(1, 10, 8), PatchTargets.of(labels))
+    assert figures.table[figures.names.index("kind")].tolist() == [1.0, 2.0]
+    others = sum(math.log(LABELS[name][0]) * LABELS[name][1] for name in ("colour", "middle"))
+    says = torch.tensor([3.0] + [0.0] * (LABELS["kind"][0] - 1)).log_softmax(0)
+    means = 0.5 * (0.9 * says[0] + 0.1 * says[1]) + 0.5 * (0.5 * says[0] + 0.5 * says[1])
+    assert loss.item() == pytest.approx(others - LABELS["kind"][1] * means.item(), rel=1e-5)
 
 
 def test_a_tower_learns_and_is_written(tmp_path: Path) -> None:

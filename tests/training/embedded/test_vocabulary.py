@@ -14,7 +14,7 @@ from training.embedded.picture_world.phrases import plural_of
 from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS
 from training.embedded.settings import TinyShape
 from training.embedded.tiny import make_tokenizer
-from training.embedded.world_batches import PICTURE
+from training.embedded.writing import PICTURE
 
 
 @pytest.fixture(scope="module")

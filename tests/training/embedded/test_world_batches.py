@@ -17,7 +17,8 @@ from llava_engine.pictures.opening import Picture
 from training.embedded.settings import TinyShape
 from training.embedded.tiny import make_tokenizer
 from training.embedded.vocabulary import IMAGE
-from training.embedded.world_batches import BatchKey, WorldBatch, WorldSource, Writer
+from training.embedded.world_batches import BatchKey, WorldBatch, WorldSource
+from training.embedded.writing import Writer
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +33,23 @@ def source(tokenizer: Tokenizer) -> WorldSource:
     return WorldSource(seed=3, writer=Writer(encoder), grid=8, pictures=2)
 
 
-def rows(batch: WorldBatch) -> list[tuple[bool, list[int], list[int]]]:
-    """(on the picture, prefix and ids without padding, targets) of each segment."""
-    found = []
+def rows(batch: WorldBatch) -> list[tuple[bool, list[int]]]:
+    """(on the picture, prefix and ids without padding) of each segment, in order."""
+    ids = torch.cat([group.ids.flatten() for group in batch.groups])
+    asked, targets = batch.asked[batch.targets >= 0], batch.targets[batch.targets >= 0]
+    number, start, found = 0, 0, []
     for group in batch.groups:
-        parts = group.segments
-        for ids, targets, on in zip(
-            parts.ids.flatten(0, 1), parts.targets.flatten(0, 1), parts.on_picture.flatten(), strict=True
-        ):
-            last = int(torch.nonzero(targets >= 0).max())
-            lead = batch.prefix.tolist() if on else []
-            found.append((bool(on), lead + ids[: last + 1].tolist() + [int(targets[last])], targets.tolist()))
+        length = group.ids.shape[-1]
+        for on in group.on_picture.flatten().tolist():
+            mine = batch.segment[batch.targets >= 0] == number
+            places = asked[mine]
+            assert start <= int(places.min()) and int(places.max()) < start + length
+            last = int(places.max())
+            assert ids[places[:-1] + 1].tolist() == targets[mine][:-1].tolist()
+            found.append((on, (batch.prefix.tolist() if on else []) + ids[start : last + 1].tolist()))
+            found[-1][1].append(int(targets[mine][-1]))
+            number, start = number + 1, start + length
+    assert number == len(batch.families)
     return found
 
 
@@ -52,7 +59,7 @@ def test_ids_are_those_of_chat(source: WorldSource, tokenizer: Tokenizer) -> Non
     picture = Picture("a.png", image, (4, 4), "0", "image/png", b"")
     image_id = tokenizer.special_ids[IMAGE]
     for step in range(12):
-        for _on, ids, _targets in rows(source[BatchKey(step)]):
+        for _on, ids in rows(source[BatchKey(step)]):
             text = tokenizer_text(tokenizer, ids, image_id)
             messages = []
             for turn in text.split("USER:")[1:]:
@@ -81,17 +88,30 @@ def test_mentions_end_at_their_words(source: WorldSource, tokenizer: Tokenizer) 
     nouns = ("circle", "square", "thing", "shape", "item", "object", "figure")
     seen = 0
     for step in range(6):
-        for group in source[BatchKey(step)].groups:
-            flat = group.segments.ids.flatten()
-            for place in group.mention_at.tolist():
-                piece = tokenizer.token_bytes(int(flat[place])).decode().strip().lower().removesuffix("s")
-                seen += piece in nouns
-            assert group.mention_targets.shape == (len(group.mention_at), 3)
+        batch = source[BatchKey(step)]
+        flat = torch.cat([group.ids.flatten() for group in batch.groups])
+        known = (batch.mention_targets >= 0).any(1)
+        assert len(batch.mention_at) == len(batch.mention_targets)
+        for place in batch.mention_at[known].tolist():
+            piece = tokenizer.token_bytes(int(flat[place])).decode().strip().lower().removesuffix("s")
+            seen += piece in nouns
     assert seen > 100
+
+
+def test_what_is_learned_is_what_the_assistant_says(source: WorldSource, tokenizer: Tokenizer) -> None:
+    """The targets of a segment, as text, are its answers and the end token after each."""
+    batch = source[BatchKey(4)]
+    for number, (_on, ids) in enumerate(rows(batch)):
+        text = tokenizer_text(tokenizer, ids, tokenizer.special_ids[IMAGE])
+        answers = [turn.partition("USER:")[0].strip() for turn in text.split("ASSISTANT:")[1:]]
+        learned = batch.targets[(batch.segment == number) & (batch.targets >= 0)].tolist()
+        assert learned.count(tokenizer.eos_id) == len(answers)
+        said = "".join(tokenizer.token_bytes(token).decode() or "|" for token in learned)
+        assert [part.strip() for part in said.split("|")[:-1]] == answers
 
 
 def test_the_same_order_is_the_same_batch(source: WorldSource) -> None:
     first, second = source[BatchKey(5)], source[BatchKey(5)]
     assert torch.equal(first.pictures, second.pictures)
-    assert all(torch.equal(a.segments.ids, b.segments.ids) for a, b in zip(first.groups, second.groups, strict=True))
+    assert all(torch.equal(a.ids, b.ids) for a, b in zip(first.groups, second.groups, strict=True))
     assert not torch.equal(first.pictures, source[BatchKey(6)].pictures)
