@@ -19,13 +19,12 @@ from llava_engine.errors import DataError, UsageError
 from llava_engine.flags import mounted
 from llava_engine.opening import Placement, Source
 from llava_engine.terminal_safe import one_line, strip_control
-from training.config import STATE_FILE, Optim, Precision, Run, Task
-from training.embedded.settings import OPTIM, Curriculum, EmbeddedSteps, TinyShape
+from training.config import STATE_FILE, Optim, Precision, Run
+from training.embedded.settings import PLAN, Curriculum, Start
 
 if TYPE_CHECKING:
+    from training.embedded.rebuild import Means
     from training.trainer import Outcome
-
-EMBEDDED = EmbeddedSteps()
 
 # What of a model's placement is for inference only: to drop it unsaid would be to train otherwise than asked for.
 _NOT_IN_TRAINING = {
@@ -48,15 +47,6 @@ Examples:
   llava train finetune --model llava-7b --data rows.json --images photos --steps 1000 --out runs/mine
 """,
 )
-
-
-class Part(StrEnum):
-    """A part of the tiny start."""
-
-    tokenizer = "tokenizer"
-    tower = "tower"
-    language = "language"
-    together = "together"
 
 
 class PrecisionOption(StrEnum):
@@ -92,6 +82,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in 
 SaveMinutes = Annotated[float, typer.Option("--save-minutes", help="Write model and state this often.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare batches.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores for the training itself.")]
+Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 PrecisionChoice = Annotated[PrecisionOption, typer.Option("--precision", help="bf16 where the machine is fast at it.")]
 
 
@@ -99,43 +90,30 @@ PrecisionChoice = Annotated[PrecisionOption, typer.Option("--precision", help="b
 def tiny(
     out: Out,
     only: Annotated[
-        Part | None, typer.Option("--only", help="Make one part, so that parts can run side by side.")
+        Start | None, typer.Option("--only", help="Make one part, so that parts can run side by side.")
     ] = None,
     tower_steps: Annotated[int, typer.Option("--tower-steps", min=1, help="How long the tower is trained.")] = (
-        EMBEDDED.tower
+        PLAN.tower.steps
     ),
     language_steps: Annotated[
         int, typer.Option("--language-steps", min=1, help="How long the language model is trained on text.")
-    ] = EMBEDDED.language,
+    ] = PLAN.language.steps,
     seed: Seed = 0,
     resume: Resume = False,
     threads: Threads = 1,
     workers: Workers = 1,
+    device: Device = "auto",
 ) -> None:
     """Make a tiny LLaVA to begin with: a tower that knows drawn shapes, a language model that knows words."""
-    from llava_engine.conversation.tokenizer import Tokenizer
-    from training.embedded import tiny as parts
+    from training.embedded.rebuild import make_start
 
-    shape = TinyShape()
-
-    def run(name: str, steps: int) -> Run:
-        going_on = resume and (out / name / STATE_FILE).is_file()
-        return Run(out / name, steps=steps, seed=seed, workers=workers, threads=threads, resume=going_on)
-
-    again = f"llava train tiny --out {out} --resume"
-    if only in (None, Part.tokenizer) and not (resume and (out / "tokenizer" / "tokenizer.json").is_file()):
-        parts.make_tokenizer(shape, out / "tokenizer", seed)
-    if only in (None, Part.tower):
-        _finished(parts.train_tower(shape, run("tower", tower_steps), _progress()), again)
-    if only in (None, Part.language):
-        tokenizer = Tokenizer.from_folder(out / "tokenizer")
-        _finished(
-            parts.train_language(shape, run("language", language_steps), tokenizer, _progress()),
-            again,
-        )
-    if only in (None, Part.together):
-        folders = {name: out / name for name in ("tower", "language", "tokenizer")}
-        parts.put_together(shape, **folders, out=out, seed=seed)
+    plan = replace(
+        PLAN, tower=replace(PLAN.tower, steps=tower_steps), language=replace(PLAN.language, steps=language_steps)
+    )
+    means = _means(device, workers, threads)
+    stopped = make_start(out, plan, means, seed, _progress(), only=only, resume=resume)
+    _finished(stopped, f"llava train tiny --out {out} --resume")
+    if only in (None, Start.together):
         typer.echo(strip_control(f"The tiny start is in {out / 'model'}."), err=True)
 
 
@@ -213,26 +191,25 @@ def embedded(
     out: Out,
     seed: Seed = 0,
     scale: Annotated[
-        float, typer.Option("--scale", help="All steps times this; 0.001 tries the way in a minute.")
+        float, typer.Option("--scale", min=0, help="All steps times this; 0.001 tries the way in a minute.")
     ] = 1.0,
     threads: Threads = 1,
+    workers: Workers = 1,
+    device: Device = "auto",
 ) -> None:
     """Rebuild the model that comes along, from nothing, stage by stage; call it again to go on where it stopped."""
-    from training import tuning
+    from training.embedded.rebuild import rebuild
 
-    steps = EMBEDDED.scaled(scale)
-    tiny(out / "tiny", None, steps.tower, steps.language, seed, True, threads, 1)
-    stages: list[tuple[Task, str, int]] = [
-        ("pretrain", "tiny", steps.pretrain),
-        ("finetune", "pretrain", steps.finetune),
-    ]
-    for task, start, count in stages:
-        going_on = (out / task / STATE_FILE).is_file()
-        run = Run(out / task, steps=count, seed=seed, threads=threads, resume=going_on)
-        source = Source(str(out / start))
-        outcome = tuning.tune(task, source, tuning.DataSettings(tuning.WORLD), run, OPTIM, Curriculum(), _progress())
-        _finished(outcome, f"llava train embedded --out {out}")
+    stopped = rebuild(out, PLAN.scaled(scale), _means(device, workers, threads), seed, _progress())
+    _finished(stopped, _again(resume=False))
     typer.echo(strip_control(f"The model is in {out / 'finetune' / 'model'}."), err=True)
+
+
+def _means(device: str, workers: int, threads: int | None) -> Means:
+    from llava_engine.model.placement import first_device
+    from training.embedded.rebuild import Means
+
+    return Means(first_device(device), workers, threads)
 
 
 def _run(
@@ -274,7 +251,7 @@ def _optim(data: str, rate: float | None) -> Optim | None:
 
     if rate is None:
         return None
-    return replace(OPTIM if data == tuning.WORLD else Optim(), learning_rate=rate)
+    return replace(PLAN.finetune.optim if data == tuning.WORLD else Optim(), learning_rate=rate)
 
 
 def _progress() -> Callable[[str], None]:
@@ -288,14 +265,14 @@ def _progress() -> Callable[[str], None]:
     return show
 
 
-def _again() -> str:
-    """This command, with --resume."""
+def _again(*, resume: bool = True) -> str:
+    """This command, with --resume where it takes that."""
     words = ["llava", *sys.argv[1:]]
-    return " ".join([*words, *([] if "--resume" in words else ["--resume"])])
+    return " ".join([*words, *(["--resume"] if resume and "--resume" not in words else [])])
 
 
-def _finished(outcome: Outcome, again: str) -> None:
-    if outcome.interrupted:
+def _finished(outcome: Outcome | None, again: str) -> None:
+    if outcome is not None and outcome.interrupted:
         typer.echo(
             strip_control(f"Stopped after step {outcome.step}; everything is saved. Go on with:\n  {again}"), err=True
         )

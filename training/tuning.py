@@ -26,7 +26,7 @@ from training.data.batches import BatchSource
 from training.data.llava_json import read_rows
 from training.data.samples import Samples
 from training.embedded.picture_world.scenes import SIDE
-from training.embedded.settings import OPTIM, Curriculum
+from training.embedded.settings import PLAN, Curriculum
 from training.embedded.tiny import MODEL_FOLDER
 from training.embedded.tower import HEADS_FILE, PatchHeads
 from training.embedded.world_batches import WorldSource
@@ -119,7 +119,11 @@ def tune(
         stage = _world_stage(task, folder, model, encoder, run, curriculum)
     else:
         stage = _rows_stage(task, folder, model, encoder, checkpoint.preprocessing, settings, run, curriculum)
-    usual = OPTIM if settings.data == WORLD else optim_of_rows(task, linear_projector=config.projector == "linear")
+    usual = (
+        getattr(PLAN, task).optim
+        if settings.data == WORLD
+        else optim_of_rows(task, linear_projector=config.projector == "linear")
+    )
     return train(stage, run, optim or usual, say)
 
 
@@ -161,9 +165,9 @@ def _world_stage(
             f"The picture world is drawn at {SIDE} pixels, and this model's tower reads {config.vision.image_size}.",
             "Start from `llava train tiny`, or train on rows.",
         )
-    source = WorldSource(run.seed, Writer(encoder), config.vision.grid)
+    source = WorldSource(run.seed, Writer(encoder), config.vision.grid, pictures=getattr(PLAN, task).size)
     if task == "pretrain":
-        source = replace(source, captions_only=True, pictures=64, sizes=(1,))
+        source = replace(source, captions_only=True, sizes=(1,))
     heads = None
     kept = folder.parent / HEADS_FILE
     if kept.is_file():

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 
 from training.config import FlatThenLinear, Optim
-
-# Found by trying, on this model; docs/embedded-model.md says what was tried.
-OPTIM = Optim(learning_rate=1e-3, betas=(0.9, 0.98), weight_decay=0.05, schedule=FlatThenLinear())
-TOWER_OPTIM = Optim(learning_rate=1e-3, betas=(0.9, 0.98), weight_decay=0.05, schedule=FlatThenLinear(warmup=60))
 
 
 @dataclass(frozen=True)
@@ -63,15 +60,49 @@ class Curriculum:
     mentions: float = 0.5
 
 
+class Start(StrEnum):
+    """A part of the tiny start."""
+
+    tokenizer = "tokenizer"
+    tower = "tower"
+    language = "language"
+    together = "together"
+
+
 @dataclass(frozen=True)
-class EmbeddedSteps:
-    """How long each stage of the shipped model is trained (docs/embedded-model.md says what each gave)."""
+class Part:
+    """How one stage is trained.
 
-    tower: int = 19_700
-    language: int = 400
-    pretrain: int = 480
-    finetune: int = 15_000
+    Attributes:
+        steps: how many.
+        size: pictures a step, or lines of text.
+        optim: how weights move.
+    """
 
-    def scaled(self, scale: float) -> EmbeddedSteps:
-        """All of them times `scale`, and at least one."""
-        return EmbeddedSteps(*(max(1, round(scale * steps)) for steps in astuple(self)))
+    steps: int
+    size: int
+    optim: Optim
+
+
+def _optim(rate: float, warmup: int) -> Optim:
+    return Optim(
+        learning_rate=rate, betas=(0.9, 0.98), weight_decay=0.05, schedule=FlatThenLinear(warmup=warmup, flat=0.5)
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the shipped model is made; docs/embedded-model.md says what was tried and what each stage gave."""
+
+    tower: Part = Part(8_000, 128, _optim(2e-3, 300))
+    language: Part = Part(600, 128, _optim(2e-3, 100))
+    pretrain: Part = Part(300, 64, _optim(1e-3, 50))
+    finetune: Part = Part(7_000, 64, _optim(1.5e-3, 300))
+
+    def scaled(self, scale: float) -> Plan:
+        """All steps times `scale`, and at least one."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Plan(**{name: replace(part, steps=max(1, round(scale * part.steps))) for name, part in parts.items()})
+
+
+PLAN = Plan()

@@ -24,7 +24,7 @@ from training.config import Run
 from training.embedded.picture_world.captions import sentences
 from training.embedded.picture_world.phrases import plural_of
 from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS
-from training.embedded.settings import OPTIM, TOWER_OPTIM, TinyShape
+from training.embedded.settings import Part, TinyShape
 from training.embedded.text import LANGUAGE_FILE, TextSource, TextStage, new_language_model
 from training.embedded.tower import HEADS_FILE, MEAN, SPREAD, TOWER_FILE, TowerStage, new_tower
 from training.embedded.vocabulary import IMAGE, learn_tokenizer, save_tokenizer
@@ -69,10 +69,10 @@ def language_config(shape: TinyShape, tokenizer: Tokenizer) -> LanguageConfig:
     )
 
 
-def train_tower(shape: TinyShape, run: Run, say: Say) -> Outcome:
+def train_tower(shape: TinyShape, run: Run, part: Part, say: Say) -> Outcome:
     """Stage 0, into the run's folder."""
-    stage = TowerStage(new_tower(vision_config(shape), run.seed), layer=FEATURE_LAYER, seed=run.seed)
-    return train(stage, run, TOWER_OPTIM, say)
+    tower = new_tower(vision_config(shape), run.seed)
+    return train(TowerStage(tower, layer=FEATURE_LAYER, seed=run.seed, size=part.size), run, part.optim, say)
 
 
 def make_tokenizer(shape: TinyShape, folder: Path, seed: int, *, lines: int = 20_000) -> Tokenizer:
@@ -87,10 +87,12 @@ def make_tokenizer(shape: TinyShape, folder: Path, seed: int, *, lines: int = 20
     return Tokenizer.from_folder(folder)
 
 
-def train_language(shape: TinyShape, run: Run, tokenizer: Tokenizer, say: Say) -> Outcome:
+def train_language(shape: TinyShape, run: Run, tokenizer: Tokenizer, part: Part, say: Say) -> Outcome:
     """The language model on text alone, into the run's folder."""
-    stage = TextStage(new_language_model(language_config(shape, tokenizer), run.seed), TextSource(run.seed, tokenizer))
-    return train(stage, run, OPTIM, say)
+    source = TextSource(run.seed, tokenizer, part.size)
+    return train(
+        TextStage(new_language_model(language_config(shape, tokenizer), run.seed), source), run, part.optim, say
+    )
 
 
 def put_together(shape: TinyShape, *, tower: Path, language: Path, tokenizer: Path, out: Path, seed: int) -> None:

@@ -135,7 +135,7 @@ class WorldSource:
             PatchTargets.of({name: np.stack([label[name] for label in labels]) for name in LABELS}),
             torch.tensor(lead.ids),
             lead.pictures_at,
-            **_packed(rows, self.sizes, self.writer.tokenizer.pad_id or 0),
+            **_packed(rows, self.sizes, self.writer.encoder.tokenizer.pad_id or 0),
         )
 
     def _lead(self, rng: random.Random) -> Lead:

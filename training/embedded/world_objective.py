@@ -94,7 +94,7 @@ class WorldStage:
         return loss, figures
 
     def _prefix(self, batch: WorldBatch, projected: Tensor) -> Tensor:
-        """(B, patches, width) -> (B, P, width) of the prefix; of two pictures the first is the next one of the batch."""
+        """(B, patches, width) -> (B, P, width); of two pictures the first is the next one of the batch."""
         count, tokens, _ = projected.shape
         words = self.model.language_model.embed(batch.prefix).expand(count, -1, -1)
         parts, end = [], 0

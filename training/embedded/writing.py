@@ -1,27 +1,30 @@
 """Conversations of the picture world as token ids, in a model's template, many a second.
 
 The engine's `spans` writes a conversation's frame once, with nothing said in it; `Frame` then fills in what is said and
-has the text between marks cut in one piece, as the engine's `assemble` does. So the ids are those of chat
-(tests/training/embedded/test_world_batches.py), at a third of the time. Knows no pictures and no torch.
+has the text between marks cut in one piece, as the engine's encoder does. So the ids are those of chat
+(tests/training/embedded/test_world_batches.py), at a third of the time. Knows no torch.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
-from typing import cast
+
+from PIL import Image
 
 from llava_engine.conversation.conversation import Conversation, Message
-from llava_engine.conversation.spans import PictureSpan, Span, spans
-from llava_engine.conversation.templates import Template
-from llava_engine.conversation.tokenizer import Prompt, Tokenizer, assemble
+from llava_engine.conversation.encoder import PromptEncoder
+from llava_engine.conversation.spans import PictureSpan, spans
+from llava_engine.conversation.tokenizer import Prompt, Tokenizer
 from llava_engine.pictures.opening import Picture
 from training.embedded.picture_world.exchanges import Exchange
+from training.embedded.picture_world.scenes import SIDE
 
-PICTURE = cast(Picture, None)  # stands for the drawn picture where only its place matters
+# Stands for the drawn picture where only its place matters.
+PICTURE = Picture("drawn", Image.new("RGB", (SIDE, SIDE)), (SIDE, SIDE), "", "image/png", b"")
 _SAID = "\0{}{}"  # what stands in a frame for a turn's question ("q") and answer ("a")
 
 
@@ -62,24 +65,16 @@ class _Mark:
 class Writer:
     """Writes conversations in a model's template and tokens."""
 
-    def __init__(
-        self, tokenizer: Tokenizer, template: Template, system: str | None, picture_tokens: int, image_token_id: int
-    ) -> None:
-        """Take what a model's folder says of them; the tokenizer must be one of vocabulary.py's, as it strips nothing."""
-        self.tokenizer, self.template, self.system = tokenizer, template, system
-        self.picture_tokens, self.image_token_id = picture_tokens, image_token_id
+    def __init__(self, encoder: PromptEncoder) -> None:
+        """Take what writes for the model; its tokenizer is one of vocabulary.py's, and strips nothing."""
+        self.encoder = encoder
+        tokenizer = encoder.tokenizer
         self._sizes = [len(tokenizer.token_bytes(token)) for token in range(tokenizer.vocabulary)]
         self._frames: dict[tuple[int, bool], list[_Chunk | _Mark]] = {}
 
     def prompt(self, turns: Sequence[Exchange], pictures_at: Sequence[int] = ()) -> Prompt:
         """Turns -> ids, with a picture in each of the turns `pictures_at`."""
-        said = [(turn.question, turn.answer) for turn in turns]
-        return assemble(
-            self._spans(said, pictures_at),
-            self.tokenizer,
-            [self.picture_tokens] * len(pictures_at),
-            self.image_token_id,
-        )
+        return self.encoder.encode(_conversation([(turn.question, turn.answer) for turn in turns], pictures_at))
 
     def segment(self, turns: Sequence[Exchange], *, on_picture: bool) -> Written:
         """What follows a picture that is shown in the first of `turns`; or a conversation without one."""
@@ -118,7 +113,7 @@ class Writer:
             words.append(text)
             at += len(text) if text.isascii() else len(text.encode())
         start = len(ids)
-        ids += _encoded(self.tokenizer, "".join(words), chunk.first)
+        ids += _encoded(self.encoder.tokenizer, "".join(words), chunk.first)
         ends: list[int] | None = None
         for number, who, begun in spoken:
             turn = turns[number]
@@ -132,19 +127,14 @@ class Writer:
                 end = lead + begun + (mention.end if said.isascii() else len(said.encode()))
                 mentions.append((start + bisect_left(ends, end), number, index))
 
-    def _spans(self, said: Sequence[tuple[str, str]], pictures_at: Sequence[int]) -> list[Span]:
-        messages: list[Message] = []
-        for number, (question, answer) in enumerate(said):
-            shown = (PICTURE,) if number in pictures_at else ()
-            messages += [Message.user(question, shown), Message.assistant(answer)]
-        return spans(Conversation(tuple(messages), self.system), self.template)
-
     def _frame(self, turns: int, on_picture: bool) -> list[_Chunk | _Mark]:
         """How conversations of so many turns are written: chunks and marks, from behind the picture on."""
         said = [(_SAID.format("q", number), _SAID.format("a", number)) for number in range(turns)]
         slots: dict[str, tuple[int, str]] = {}
         for number, (question, answer) in enumerate(said):
             slots |= {question: (number, "q"), answer: (number, "a")}
+        conversation = replace(_conversation(said, [0] if on_picture else []), system=self.encoder.system)
+        written = spans(conversation, self.encoder.template)
         frame: list[_Chunk | _Mark] = []
         waiting: list[str | tuple[int, str]] = []
         supervised, first = False, True
@@ -156,20 +146,20 @@ class Writer:
                 waiting.clear()
                 first = False
 
-        if self.tokenizer.bos_id is not None:
-            frame.append(_Mark(self.tokenizer.bos_id, False))
-        for span in self._spans(said, [0] if on_picture else []):
+        if self.encoder.tokenizer.bos_id is not None:
+            frame.append(_Mark(self.encoder.tokenizer.bos_id, False))
+        for span in written:
             if isinstance(span, PictureSpan):
                 waiting.clear()
                 frame.clear()  # what stands before the picture is the prefix's
                 first = True
                 continue
-            pieces = self.tokenizer.split_marks(span.text) if span.special else [span.text]
+            pieces = self.encoder.tokenizer.split_marks(span.text) if span.special else [span.text]
             for piece in pieces:
                 if isinstance(piece, int):
                     close()
                     frame.append(_Mark(piece, span.supervised))
-                    first = self.tokenizer.prefix_after(piece)
+                    first = self.encoder.tokenizer.prefix_after(piece)
                 else:
                     if span.supervised != supervised:
                         close()
@@ -177,6 +167,14 @@ class Writer:
                     waiting.append(slots.get(piece, piece))
         close()
         return frame
+
+
+def _conversation(said: Sequence[tuple[str, str]], pictures_at: Sequence[int]) -> Conversation:
+    messages: list[Message] = []
+    for number, (question, answer) in enumerate(said):
+        shown = (PICTURE,) if number in pictures_at else ()
+        messages += [Message.user(question, shown), Message.assistant(answer)]
+    return Conversation(tuple(messages))
 
 
 @lru_cache(maxsize=50_000)
