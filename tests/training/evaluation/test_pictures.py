@@ -7,6 +7,7 @@ from typing import Any
 
 from llava_engine.contract import Reply
 from llava_engine.pictures.opening import Picture
+from training.embedded.picture_world.talk import DO_NOT_KNOW
 from training.evaluation.pictures import COLUMNS, evaluate
 from training.evaluation.table import Score, Table
 
@@ -36,7 +37,7 @@ class Blind:
 
 
 def test_a_blind_model_gets_little_and_honest_talk_is_counted_apart() -> None:
-    table = evaluate(Blind("I can't tell that from the picture."), 6, seed=1)
+    table = evaluate(Blind(DO_NOT_KNOW), 6, seed=1)
     assert list(table.scores) == [column.name for column in COLUMNS]
     for column in table.scores:
         assert table.scores[column]["unknowable"] == Score(6, 6)
@@ -44,7 +45,7 @@ def test_a_blind_model_gets_little_and_honest_talk_is_counted_apart() -> None:
         assert table.total(column).asked > 40
         assert any(family.startswith("follow_") for family in table.scores[column])
     assert table.mistakes
-    assert all(mistake.said == "I can't tell that from the picture." for mistake in table.mistakes)
+    assert all(mistake.said == DO_NOT_KNOW for mistake in table.mistakes)
 
 
 def test_the_control_asks_the_same_about_other_pictures() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 
+from training.embedded.picture_world.answers import description
 from training.embedded.picture_world.dialogues import dialogue
 from training.embedded.picture_world.exchanges import Exchange, Occasion
 from training.embedded.picture_world.phrases import spelled
-from training.embedded.picture_world.questions import FAMILIES, description, exchanges
+from training.embedded.picture_world.questions import FAMILIES, exchanges
 from training.embedded.picture_world.scenes import Scene, random_scene
 from training.embedded.picture_world.talk import no_picture, small_talk
 

@@ -10,25 +10,34 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from training.embedded.picture_world.exchanges import Exchange, Occasion, Pairs, so
-from training.embedded.picture_world.phrases import PICTURES, Named, Text, counted, sentence
-from training.embedded.picture_world.places import SIDES
-from training.embedded.picture_world.question_templates import SIDE_WORDS
-from training.embedded.picture_world.questions import (
-    CORE,
+from training.embedded.picture_world.answers import (
     absence,
     beside_answer,
     colour_answer,
     count_answer,
-    exchanges,
     kind_answer,
     where_answer,
+)
+from training.embedded.picture_world.exchanges import Exchange, Occasion, Order, Pairs
+from training.embedded.picture_world.phrases import PICTURES, Named, Text, counted, sentence
+from training.embedded.picture_world.places import SIDES
+from training.embedded.picture_world.question_templates import SIDE_WORDS
+from training.embedded.picture_world.questions import CORE, exchanges
+from training.embedded.picture_world.references import (
+    follow_half,
+    follow_size,
+    follow_style,
+    follow_the_one,
+    follow_the_other,
+    follow_they,
+    single,
 )
 from training.embedded.picture_world.scenes import COLOUR_NAMES, Scene
 from training.embedded.picture_world.wording import Wordings
 
 _OF_ALL = (*PICTURES, "see", "list", "everything")
 OPENERS = ("exist", "kind", "where", "side", "colour", "count", "describe", "verify", "relation")
+WIDE_OPENERS = (*OPENERS, *OPENERS, "half", "style", "bigger", "most", "count_check", "at")
 
 
 def dialogue(
@@ -39,16 +48,17 @@ def dialogue(
     wordings: Wordings = "train",
     pairs: Pairs = "train",
     only_follow_ups: bool = False,
+    order: Order = "fact",
 ) -> list[Exchange]:
     """A conversation of `turns` questions.
 
     The families of follow-ups begin with "follow_". One turn in four is an independent question instead, unless
     `only_follow_ups`.
     """
-    occasion = Occasion(scene, rng, wordings, pairs)
-    said = exchanges(scene, rng, n=1, families=OPENERS, wordings=wordings, pairs=pairs)
+    occasion = Occasion(scene, rng, wordings, pairs, order)
+    said = exchanges(scene, rng, n=1, families=WIDE_OPENERS, wordings=wordings, pairs=pairs, order=order)
     while only_follow_ups and not _possible(occasion, said[0]):
-        said = exchanges(scene, rng, n=1, families=OPENERS, wordings=wordings, pairs=pairs)
+        said = exchanges(scene, rng, n=1, families=WIDE_OPENERS, wordings=wordings, pairs=pairs, order=order)
     while len(said) < turns:
         said.append(_next(occasion, said[-1], only_follow_ups))
     return said
@@ -60,33 +70,25 @@ def _possible(o: Occasion, last: Exchange) -> bool:
 
 def _next(o: Occasion, last: Exchange, only_follow_ups: bool) -> Exchange:
     if only_follow_ups or o.rng.random() < 0.75:
-        for _ in range(12):
+        for _ in range(60):
             exchange = o.rng.choice(FOLLOW_UPS)(o, last)
             if exchange is not None:
                 return exchange
     while True:
-        exchange = exchanges(o.scene, o.rng, n=1, families=CORE, wordings=o.wordings, pairs=o.pairs)[0]
+        exchange = exchanges(o.scene, o.rng, n=1, families=CORE, wordings=o.wordings, pairs=o.pairs, order=o.order)[0]
         if exchange.family != "describe" or any(word in exchange.question.lower() for word in _OF_ALL):
             return exchange  # "what is that" could mean the thing just spoken of
 
 
-def _single(o: Occasion, last: Exchange) -> tuple[Named, int] | None:
-    """What "it" means: a name and its one item."""
-    if last.about is None:
-        return None
-    members = last.about.members(o.scene)
-    return (last.about, members[0]) if len(members) == 1 else None
-
-
 def follow_colour(o: Occasion, last: Exchange) -> Exchange | None:
-    it = _single(o, last)
+    it = single(o, last)
     if it is None or (it[0].colour is not None and last.family != "exist") or last.family in ("colour", "verify"):
         return None
     return o.exchange("follow_colour", "follow_colour", {}, colour_answer(o.scene, it[0]), it[0])
 
 
 def follow_where(o: Occasion, last: Exchange) -> Exchange | None:
-    it = _single(o, last)
+    it = single(o, last)
     answer = where_answer(o.scene, it[1], it[0]) if it and last.family not in ("where", "follow_where") else None
     if it is None or answer is None:
         return None
@@ -102,26 +104,26 @@ def follow_count(o: Occasion, last: Exchange) -> Exchange | None:
 
 
 def follow_kind(o: Occasion, last: Exchange) -> Exchange | None:
-    it = _single(o, last)
+    it = single(o, last)
     if it is None or it[0].kind is not None or it[0].colour is None or last.family == "kind":
         return None
     return o.exchange("follow_kind", "follow_kind", {}, kind_answer(o.scene, it[0]), it[0])
 
 
 def follow_verify(o: Occasion, last: Exchange) -> Exchange | None:
-    it = _single(o, last)
+    it = single(o, last)
     if it is None or it[0].kind is None or it[0].colour is not None or last.family in ("colour", "verify"):
         return None
     true, colour = o.rng.random() < 0.5, o.scene.items[it[1]].colour
     asked = colour if true else o.rng.choice([name for name in COLOUR_NAMES if name != colour])
     if not o.allowed(Named(it[0].kind, asked)):
         return None
-    answer = so(colour_answer(o.scene, it[0]), true)
+    answer = o.verdict(colour_answer(o.scene, it[0]), true)
     return o.exchange("follow_verify", "follow_verify", {"red": asked}, answer, it[0])
 
 
 def follow_beside(o: Occasion, last: Exchange) -> Exchange | None:
-    it, side = _single(o, last), o.rng.choice(SIDES)
+    it, side = single(o, last), o.rng.choice(SIDES)
     if it is None or len(o.scene.items) < 2:
         return None
     answer = beside_answer(o.scene, it[1], it[0], side)
@@ -193,4 +195,5 @@ def follow_sure(o: Occasion, last: Exchange) -> Exchange | None:
 FOLLOW_UPS: tuple[Callable[[Occasion, Exchange], Exchange | None], ...] = (
     *(follow_colour, follow_colour, follow_where, follow_where, follow_count, follow_count, follow_kind),
     *(follow_verify, follow_beside, follow_other, follow_other, follow_others, follow_sure),
+    *(follow_half, follow_style, follow_size, follow_the_other, follow_the_other, follow_they, follow_the_one),
 )

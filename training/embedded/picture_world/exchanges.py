@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from training.embedded.picture_world.phrases import Mention, Named, Text, spelled
-from training.embedded.picture_world.places import bin_of
-from training.embedded.picture_world.scenes import COLOUR_NAMES, HELD_OUT_PAIRS, KINDS, Scene
+from training.embedded.picture_world.places import BINS, SIZE_CLASSES, bin_of, size_class
+from training.embedded.picture_world.scenes import COLOUR_NAMES, HELD_OUT_PAIRS, KINDS, MOST_ITEMS, Scene
 from training.embedded.picture_world.wording import Wordings, ask
 
 Pairs = Literal["train", "all"]
+Order = Literal["fact", "verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,14 @@ class Occasion:
         rng: the lots.
         wordings: which templates may be used.
         pairs: "train" never names a pair of `HELD_OUT_PAIRS`.
+        order: of a yes or no and its fact: "The circle is red, so yes." or "Yes, the circle is red.".
     """
 
     scene: Scene
     rng: random.Random
     wordings: Wordings = "train"
     pairs: Pairs = "train"
+    order: Order = "fact"
 
     def exchange(
         self, family: str, template: str, slots: dict[str, Text | str], answer: Text, about: Named | None = None
@@ -100,6 +103,13 @@ class Occasion:
         x, y = self.unique(one), self.unique(other)
         return None if x is None or y is None else (one, other, x, y)
 
+    def verdict(self, fact: Text, true: bool) -> Text:
+        """A sentence and yes or no, in the order that is wanted."""
+        if self.order == "fact":
+            return [*fact[:-1], (", so yes." if true else ", so no.", None)]
+        first, items = fact[0]
+        return [("Yes, " if true else "No, ", None), (first[:1].lower() + first[1:], items), *fact[1:]]
+
     def pick(self, words: Sequence[str]) -> str:
         """One of several ways to say it, the first being the usual."""
         return words[0] if self.wordings == "plain" or self.rng.random() < 0.4 else self.rng.choice(words)
@@ -109,14 +119,15 @@ class Occasion:
         return self.pairs == "all" or (named.kind, named.colour) not in HELD_OUT_PAIRS
 
 
-def so(fact: Text, true: bool) -> Text:
-    """The fact first, then yes or no: "The circle is red, so yes."."""
-    return [*fact[:-1], (", so yes." if true else ", so no.", None)]
+MENTION_TARGETS = (MOST_ITEMS + 1, BINS, BINS, SIZE_CLASSES, 2)  # classes of each of `mention_targets`
 
 
-def mention_targets(scene: Scene, mention: Mention) -> tuple[int, int, int]:
-    """(count, column, row): how many items the words mean; and if it is one, its bins in the picture, else -1."""
+def mention_targets(scene: Scene, mention: Mention) -> tuple[int, int, int, int, int]:
+    """(count, column, row, size, hollow) of what the words mean.
+
+    How many items; and if it is one, its bins in the picture, its class of size and whether it is hollow; else -1.
+    """
     if len(mention.items) != 1:
-        return len(mention.items), -1, -1
+        return len(mention.items), -1, -1, -1, -1
     item = scene.items[mention.items[0]]
-    return 1, bin_of(item.x), bin_of(item.y)
+    return 1, bin_of(item.x), bin_of(item.y), size_class(scene, item), int(item.style == "hollow")

@@ -11,10 +11,11 @@ from collections import Counter
 from dataclasses import dataclass
 
 from training.embedded.picture_world.exchanges import Exchange
+from training.embedded.picture_world.grading_wider import PLACES, wider_fact
 from training.embedded.picture_world.phrases import NUMBERS, THINGS, plural_of
-from training.embedded.picture_world.question_templates import REGION_WORDS, SIDE_WORDS
+from training.embedded.picture_world.question_templates import REGION_WORDS, SIDE_WORDS, SIZE_WORDS
 from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS
-from training.embedded.picture_world.talk import CAN_NOT_TELL, NO_PICTURE, NOT_LEARNED, ONLY_PICTURES, SMALL_TALK
+from training.embedded.picture_world.talk import DO_NOT_KNOW, NO_PICTURE, NOT_LEARNED, SMALL_TALK
 
 Noun = tuple[str, str]  # (kind or "thing", colour or "")
 Fact = tuple[object, ...]
@@ -25,8 +26,8 @@ _NOUNS |= dict.fromkeys(THINGS, "thing") | {plural_of(thing): "thing" for thing 
 _COUNTS = {word: number for number, word in enumerate(NUMBERS)} | {str(number): number for number in range(9)}
 _COUNTS |= {"a": 1, "an": 1, "zero": 0}
 _SIDES = sorted(((words, side) for side, ways in SIDE_WORDS.items() for words in ways), key=lambda way: -len(way[0]))
-_REGIONS = {words: region for region, ways in REGION_WORDS.items() for words in ways}
-_SIZES = {"bigger than": "bigger", "larger than": "bigger", "smaller than": "smaller"}
+_REGIONS = PLACES | {words: region for region, ways in REGION_WORDS.items() for words in ways}
+_SIZES = {f"{words} than": said for said, ways in SIZE_WORDS.items() for words in ways}
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,29 @@ def meaning(answer: str) -> Meaning | None:
     for said, value in (("yes", True), ("no", False)):
         if words == said:
             return Meaning(value, None)
-        if words.startswith(said + " there ") or words.startswith(said + " the "):
+        if words.startswith((said + " there ", said + " the ", said + " in the first ", said + " in the second ")):
             verdict, words = value, words.removeprefix(said + " ")
         elif words.endswith(" so " + said):
             verdict, words = value, words.removesuffix(" so " + said)
-    fact = _fact(words)
+    fact = _in_pictures(words) or wider_fact(words, _noun, _list) or _fact(words)
     return None if fact is None else Meaning(verdict, fact)
 
 
+def _in_pictures(words: str) -> Fact | None:
+    """ "in the first picture there is …", and what follows of the second."""
+    first, second, rest = words.partition(" in the second picture ")
+    if second and first.startswith("in the first picture "):
+        facts = (_fact(first.removeprefix("in the first picture ")), _fact(rest))
+        return None if None in facts else ("in both", *facts)
+    for name in ("first", "second"):
+        if words.startswith(f"in the {name} picture "):
+            fact = _fact(words.removeprefix(f"in the {name} picture "))
+            return None if fact is None else ("in the", name, fact)
+    return None
+
+
 def _fixed() -> set[str]:
-    sayings = (CAN_NOT_TELL, NO_PICTURE, NOT_LEARNED, ONLY_PICTURES, *(answer for _, answer in SMALL_TALK))
+    sayings = (DO_NOT_KNOW, NO_PICTURE, NOT_LEARNED, "The pictures have nothing in common.", *SMALL_TALK.values())
     return {re.sub(r"\s+", " ", re.sub(r"[^\w' ]", " ", saying.lower())).strip() for saying in sayings}
 
 

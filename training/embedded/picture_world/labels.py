@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.embedded.picture_world.drawing import draw_scene
-from training.embedded.picture_world.places import BINS, SIDES, bin_of, nearest
+from training.embedded.picture_world.places import (
+    ALIKE,
+    BINS,
+    SIDES,
+    SIZE_CLASSES,
+    bin_of,
+    nearest,
+    size_class,
+    size_ratio,
+    sure_size,
+)
 from training.embedded.picture_world.scenes import (
     COLOUR_NAMES,
     KINDS,
@@ -21,6 +31,7 @@ from training.embedded.picture_world.scenes import (
     Scene,
     Split,
     described_order,
+    ground_name,
     random_scene,
 )
 
@@ -40,6 +51,12 @@ LABELS: dict[str, tuple[int, float]] = {
     "all": (MOST_ITEMS, 0.3),
     **{f"{side}_{what}": (size, 0.07) for side in SIDES for what, size in
        (("kind", len(KINDS) + 1), ("colour", len(COLOUR_NAMES) + 1))},
+    "hollow": (2, 0.4),
+    "size": (SIZE_CLASSES, 0.4),
+    "bigger_than": (MOST_ITEMS, 0.3),
+    "largest": (2, 0.2),
+    "smallest": (2, 0.2),
+    "ground": (len(COLOUR_NAMES), 0.2),
 }  # fmt: skip
 _NAMES = tuple(LABELS)
 
@@ -66,6 +83,12 @@ def patch_labels(scene: Scene, grid: int = 8) -> dict[str, NDArray[np.int64]]:
         - rank: its pair's place in the description (`described_order`; two red circles share a place), from 0.
         - left_kind, left_colour, right_…, above_…, below_…: the nearest item on that side (`nearest`); the last class
           where nothing is there; -1 at near ties.
+        - hollow: 1 where only its outline is drawn, 0 where it is filled.
+        - size: class of its radius (`size_class`).
+        - bigger_than: how many of the others are clearly smaller; -1 where one is neither clearly smaller nor clearly
+          bigger nor of the same size.
+        - largest, smallest: whether it is so, clearly; -1 where that is not clear, and where it is alone.
+        - ground: index in `COLOUR_NAMES` of what the ground would be called (`ground_name`); -1 where none.
     """
     table = np.full((len(_NAMES), grid * grid), -1, np.int64)
     _fill(scene, grid, table)
@@ -136,4 +159,28 @@ def _values(scene: Scene, item: Item, pairs: list[tuple[str, str]]) -> list[int]
             values += [KINDS.index(other.kind), COLOUR_NAMES.index(other.colour)]
         else:
             values += [-1, -1] if other is False else [NO_NEIGHBOUR, len(COLOUR_NAMES)]
-    return values
+    said = ground_name(scene)
+    ground = -1 if said is None else COLOUR_NAMES.index(said)
+    return [*values, int(item.style == "hollow"), size_class(scene, item), *_sizes(scene, item), ground]
+
+
+def _sizes(scene: Scene, item: Item) -> tuple[int, int, int]:
+    """(bigger_than, largest, smallest) of an item."""
+    mine = next(index for index, other in enumerate(scene.items) if other is item)
+    others = [index for index in range(len(scene.items)) if index != mine]
+    sure = [sure_size(scene, mine, other) for other in others]
+    ratios = [size_ratio(scene, mine, other) for other in others]
+    clear = all(known or 1 / ALIKE < ratio < ALIKE for known, ratio in zip(sure, ratios, strict=True))
+    below = sum(known and ratio > 1 for known, ratio in zip(sure, ratios, strict=True))
+    if not others:
+        return 0, -1, -1
+    return (
+        below if clear else -1,
+        1 if all(sure) and min(ratios) > 1 else 0 if _sure_any(sure, ratios, below=True) else -1,
+        1 if all(sure) and max(ratios) < 1 else 0 if _sure_any(sure, ratios, below=False) else -1,
+    )
+
+
+def _sure_any(sure: list[bool], ratios: list[float], *, below: bool) -> bool:
+    """Whether some other is clearly bigger (`below`) or clearly smaller."""
+    return any(known and (ratio < 1) == below for known, ratio in zip(sure, ratios, strict=True))

@@ -12,27 +12,46 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from training.embedded.picture_world.scenes import Scene, described_order
+from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS, Scene, described_order
 
 Segment = tuple[str, tuple[int, ...] | None]
 Text = list[Segment]
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    "circle": ("disc", "disk", "ball", "dot", "round shape"),
-    "square": ("box",),
-    "heart": ("love heart",),
-    "diamond": ("rhombus",),
-    "cross": ("plus", "plus sign"),
-    "moon": ("crescent", "crescent moon"),
-    "house": ("home", "building", "hut"),
+SYNONYMS: dict[str, tuple[str, ...]] = {  # never a word that another kind could be meant by
+    "circle": ("disc", "disk", "ball", "dot", "round shape", "round thing", "round one", "round object"),
+    "square": ("box", "square shape", "square thing"),
+    "triangle": ("triangular shape", "triangular thing", "triangle shape"),
+    "star": ("star shape", "little star"),
+    "heart": ("love heart", "heart shape"),
+    "diamond": ("rhombus", "diamond shape", "lozenge"),
+    "cross": ("plus", "plus sign", "plus shape", "cross shape"),
+    "moon": ("crescent", "crescent moon", "half moon"),
+    "house": ("home", "building", "hut", "cottage", "little house"),
+    "tree": ("little tree",),
     "fish": ("little fish",),
-    "boat": ("ship", "sailboat", "sailing boat"),
-    "car": ("auto", "vehicle"),
-    "cat": ("kitty", "kitten"),
+    "boat": ("ship", "sailboat", "sailing boat", "sail boat", "little boat"),
+    "car": ("auto", "automobile", "motor car", "motorcar"),
+    "cat": ("kitty", "kitten", "pussycat", "kitty cat"),
 }
+COLOUR_SYNONYMS = {"grey": ("gray",), "purple": ("violet",)}
 THINGS = ("thing", "shape", "object", "item", "figure")
-PICTURES = ("picture", "image", "photo", "drawing", "pic")
+PICTURES = ("picture", "image", "photo", "drawing", "pic", "photograph", "img")
+_OTHERS = """
+left right above below over under beneath underneath top bottom upper lower higher middle centre
+bigger larger smaller biggest largest smallest tiniest filled hollow empty solid outline more than less
+first second third other both same different only every many much where what which there three these
+colour colours color colors shape shapes kind kinds things objects items figures background fishes
+dog bird sun boy girl man book cup hat bus key cow pig goat coat hare bear boot root foot stair stare
+when then them they this that think thin with were here have hear mood noon cart care scar cars
+cats stars hearts squares circles triangles diamonds crosses moons houses trees boats homes boxes bats
+"""
+MATTERING = frozenset(  # a misspelt one of these can be read as no other of them (slips.py)
+    " ".join([
+        *(*KINDS, *COLOUR_NAMES, *THINGS, *NUMBERS, _OTHERS),
+        *(way for ways in (*SYNONYMS.values(), *COLOUR_SYNONYMS.values()) for way in ways),
+    ]).split()
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +94,10 @@ class Named:
                 kind = rng.choice(THINGS) if rng.random() < 0.6 else "thing"
                 if colour is not None and rng.random() < 0.1:
                     kind = "one"
-            elif kind in SYNONYMS and rng.random() < 0.1:
+            elif rng.random() < 0.12:
                 kind = rng.choice(SYNONYMS[kind])
-            if colour == "grey" and rng.random() < 0.4:
-                colour = "gray"
+            if colour in COLOUR_SYNONYMS and rng.random() < 0.3:
+                colour = rng.choice(COLOUR_SYNONYMS[colour])
         word = plural_of(kind) if plural else kind
         return f"{colour} {word}" if colour else word
 
@@ -87,6 +106,8 @@ def plural_of(noun: str) -> str:
     """The plural of a noun of this world."""
     if noun.endswith("fish"):
         return noun
+    if noun.endswith("kitty"):
+        return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x")) else "s")
 
 

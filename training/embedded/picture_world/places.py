@@ -6,11 +6,15 @@ regions divide the picture itself.
 
 from __future__ import annotations
 
+import math
+
 from training.embedded.picture_world.scenes import SIDE, Item, Scene
 
 BINS = 12  # columns and rows of the picture
 SIDES = ("left", "right", "above", "below")
 RELATION_MARGIN = 0.08  # of the square's side: nearer than this, one is neither left nor right of the other
+HALF_MARGIN = 0.07  # of the square's side: nearer than this to the middle line, an item is in neither half
+SIZE_CLASSES = 10  # of radii, each about a fifth larger than the one before
 REGION_MARGIN = 0.035  # of the square's side: nearer than this to a border of regions, an item is in neither
 
 
@@ -65,3 +69,54 @@ def region(scene: Scene, item: Item) -> tuple[int, int] | None:
             return None
         thirds.append(int(fraction * 3))
     return (thirds[0], thirds[1])
+
+
+def from_edge(scene: Scene, item: Item, edge: str) -> float:
+    """How far the item's middle is from an edge ("left", "right", "top", "bottom"), as a fraction of the picture."""
+    return {"left": item.x, "right": 1 - item.x, "top": item.y, "bottom": 1 - item.y}[edge]
+
+
+def in_half(scene: Scene, item: Item, edge: str) -> bool | None:
+    """Whether it is in that half of the picture; None too near to the middle line."""
+    away = 0.5 - from_edge(scene, item, edge)
+    along = scene.width if edge in ("left", "right") else scene.height
+    return None if abs(away) < HALF_MARGIN * SIDE / along else away > 0
+
+
+def at_edge(scene: Scene, item: Item, edge: str) -> bool | None:
+    """Whether it is on that side of the picture, as people say it: yes in the outer third, no from the middle on.
+
+    None between these, where people would not agree.
+    """
+    away = from_edge(scene, item, edge)
+    along = scene.width if edge in ("left", "right") else scene.height
+    if away < 1 / 3 - REGION_MARGIN * SIDE / along:
+        return True
+    return False if away > 0.44 else None
+
+
+def drawn_radius(scene: Scene, item: Item) -> float:
+    """Half the longer side of its box, in the model's pixels."""
+    return item.radius * min(scene.width, scene.height)
+
+
+def size_class(scene: Scene, item: Item) -> int:
+    """Which of `SIZE_CLASSES` its radius falls into, from 7 pixels in steps of a fifth."""
+    steps = math.log(drawn_radius(scene, item) / (0.075 * SIDE)) / math.log(1.22)
+    return min(SIZE_CLASSES - 1, max(0, int(steps)))
+
+
+ALIKE = 1.05  # ratio of radii up to which two are the same size
+COMPACT = frozenset(("circle", "square", "star", "heart", "cross"))  # about as wide as high: one radius, one size
+
+
+def size_ratio(scene: Scene, one: int, other: int) -> float:
+    """Radius of one item over that of another."""
+    return scene.items[one].radius / scene.items[other].radius
+
+
+def sure_size(scene: Scene, one: int, other: int) -> bool:
+    """Whether all would agree which of two is bigger; of different kinds they must differ more."""
+    ratio = size_ratio(scene, one, other)
+    least = 1.3 if scene.items[one].kind == scene.items[other].kind else 1.5
+    return not 1 / least < ratio < least

@@ -1,307 +1,18 @@
-"""The templates of questions, by family: those of training, and those held out to be asked only in evaluation.
-
-Slots: {a} "a red circle", {x} "red circle", {xs} "red circles", {y} another, {red} a colour, {side} "to the left of",
-{sides} "left or right of", {size} "bigger", {place} "at the top left"; {colour} {thing} {things} {picture} have some
-choice. "@" is where "in the picture" may follow. A template that ends in "." is no question. The first two of each are
-the plainest.
-"""
+"""All templates of questions by family, and the words for sides, places, sizes and styles that fill them."""
 
 from __future__ import annotations
 
-ASKED: dict[str, tuple[str, ...]] = {
-    "exist": (
-        *("is there {a}@", "are there any {xs}@", "do you see {a}@", "can you see {a}@", "do you see any {xs}@"),
-        *("is there any {x}@", "can you find {a}@", "does the {picture} show {a}", "does this {picture} have {a}"),
-        *("does the {picture} contain {a}", "is {a} in the {picture}", "are {xs} in the {picture}", "any {xs}@"),
-        *("can {a} be seen@", "do we have {a}@", "I want to know if there is {a}@.", "check if there is {a}@."),
-        *("is {a} shown@", "has the {picture} got {a}", "can you spot {a}@", "are there {xs}@"),
-        *("can you see any {xs}@",),
-        *("tell me if there is {a}@.", "is there {a} to be seen@", "do you notice {a}@", "is one of the {things} {a}"),
-        *("are any {xs} shown@", "could there be {a}@", "{a}@", "is {a} there", "are there {xs} to be seen@"),
-        *("are there some {xs}@", "does this {picture} include {a}", "is there at least one {x}@"),
-    ),
-    "exist_colour": (
-        *("is there anything {red}@", "is anything {red}@", "is there something {red}@", "do you see anything {red}@"),
-        *("can you see anything {red}@", "is something {red}@", "do you see something {red}@", "anything {red}@"),
-        *("does the {picture} show anything {red}", "is any {thing} {red}", "are any {things} {red}"),
-        *("any {red} {things}@",),
-    ),
-    "colour": (
-        *("what {colour} is the {x}", "what is the {colour} of the {x}", "which {colour} is the {x}@"),
-        *("what {colour} does the {x} have", "the {x} is what {colour}", "tell me the {colour} of the {x}."),
-        *("name the {colour} of the {x}@.", "what {colour} is the {x}@", "the {colour} of the {x}"),
-        *("what {colour} is that {x}",),
-        *("of what {colour} is the {x}", "what {colour} has the {x}", "do you know the {colour} of the {x}"),
-        *("can you tell me the {colour} of the {x}", "can you tell me what {colour} the {x} is"),
-        *("what's the {colour} of the {x}",),
-        *("what {colour} would you say the {x} is", "how is the {x} {colour}ed", "in what {colour} is the {x} drawn"),
-        *("tell me what {colour} the {x} is.", "I want to know the {colour} of the {x}.", "what {colour} is this {x}"),
-        *("which {colour} does the {x} have@", "what {colour} is the {x} painted", "{x} {colour}"),
-        *("what {colour} {x} is it",),
-        *("what {colour} is the {x} that you see", "could you tell me the {colour} of the {x}"),
-        *("what {colour} {x} is there",),
-    ),
-    "colours": (
-        *("what {colour} are the {xs}", "what are the {colour}s of the {xs}", "which {colour} are the {xs}@"),
-        *("what {colour}s are the {xs}@", "what {colour}s do the {xs} have", "tell me the {colour}s of the {xs}."),
-        *("which {colour}s are the {xs}", "tell me the {colour} of the {xs}.", "what {colour} do the {xs} have@"),
-        *("what {colour} are those {xs}", "can you tell me what {colour} the {xs} are", "what {colour} are these {xs}"),
-        *("name the {colour}s of the {xs}@.", "what's the {colour} of the {xs}", "the {xs} are what {colour}"),
-        *("do you know the {colour}s of the {xs}", "in what {colour}s are the {xs} drawn"),
-        *("how are the {xs} {colour}ed",),
-    ),
-    "count": (
-        *("how many {xs} are there@", "how many {xs} do you see@", "how many {xs} can you see@", "count the {xs}@."),
-        *("what is the number of {xs}@", "how many {xs} are in the {picture}", "how many {xs}@", "number of {xs}@"),
-        *("tell me how many {xs} there are@.", "can you count the {xs}@", "how many {xs} does the {picture} show"),
-        *("how many {xs} can be seen@", "how many {xs} have been drawn", "please count the {xs}@.", "count {xs}."),
-        *("how many {x} are there@", "how many {xs} do you count@", "how many {xs} does this {picture} have"),
-        *("can you tell me how many {xs} there are@", "how many {xs} are shown@", "how many {xs} do we have@"),
-        *("I want to know how many {xs} there are@.", "how many {xs} can you find@", "tell me the number of {xs}@."),
-        *("how many of the {things} are {xs}", "what's the number of {xs}@", "how many {xs} is there@"),
-        *("and how many {xs}",),
-    ),
-    "count_all": (
-        *("how many {things} are there@", "how many {things} do you see@", "how many {things} are there in all@"),
-        *("count the {things}@.", "how many {things} can you see@", "how many {things}@", "count everything@."),
-        *("how many {things} are in the {picture}", "what is the number of {things}@", "how many {things} in total@"),
-        *("how many {things} does the {picture} show", "tell me how many {things} there are@."),
-        *("how many {things} are there altogether@", "number of {things}@", "can you count the {things}@"),
-    ),
-    "describe": (
-        *("what is in this {picture}", "describe the {picture}.", "describe it.", "what do you see@", "what is this"),
-        *("what can you see@", "what does the {picture} show", "tell me what you see@."),
-        *("tell me about the {picture}.",),
-        *("what is shown@", "what's in the {picture}", "what's this", "list everything@.", "list the {things}@."),
-        *("what {things} are there@", "which {things} are in the {picture}", "what is there@"),
-        *("describe what you see@.",),
-        *("give me a description.", "what is on the {picture}", "describe.", "what's that"),
-        *("can you describe the {picture}",),
-        *("explain the {picture}.", "what are the {things} in the {picture}", "what do we have here", "caption this."),
-        *("what is in the {picture}", "what is going on@", "describe this {picture}.", "what is to be seen@"),
-        *("what's here",),
-        *("what is that", "which {things} do you see@", "what {things} can you see@", "describe this."),
-        *("what's shown@",),
-        *("what do you see in this {picture}", "tell me everything that is in the {picture}."),
-        *("please describe the {picture}.",),
-        *("what can be seen@", "what's on this {picture}", "what is drawn@", "say what is in the {picture}."),
-        *("what is it",),
-        *("describe everything@.", "write a caption for this {picture}.", "what have we got here"),
-        *("look, what is this",),
-    ),
-    "kind": (
-        *("what is the {x}", "what {thing} is {red}", "which {thing} is {red}@", "what kind of thing is the {x}"),
-        *("what shape is the {x}", "what shape does the {x} have", "tell me what the {x} is.", "what is the {x}@"),
-        *("what's the {x}", "name the {x}@.", "identify the {x}.", "which {thing} is the {red} one"),
-        *("what is that {x}",),
-        *("what do you call the {x}", "what is {red}@", "what's {red}@", "what kind of {thing} is {red}"),
-        *("what is this {x}",),
-        *("what is the {red} one", "can you tell me what the {x} is", "do you know what the {x} is"),
-        *("what type of {thing} is {red}",),
-        *("tell me which {thing} is {red}.", "what is it that is {red}@", "the {x} is what"),
-        *("what {thing} is the {red} one",),
-    ),
-    "kinds": (
-        *("what are the {xs}", "what {things} are {red}", "which {things} are {red}@", "name the {xs}@."),
-        *("what is {red}@",),
-        *("tell me what the {xs} are.", "what are the {xs}@", "list the {xs}@.", "what {things} are {red}@"),
-        *("what's {red}@",),
-        *("which {things} are the {red} ones", "what shapes are the {xs}", "can you tell me what the {xs} are"),
-    ),
-    "verify": (
-        *("is the {x} {red}", "is the {x} {red} in colour", "is the {x} {red}@", "does the {x} look {red}"),
-        *("is that {x} {red}",),
-        *("is it true that the {x} is {red}", "the {x} is {red}, right", "would you call the {x} {red}"),
-        *("is this {x} {red}",),
-        *("the {x} is {red}, isn't it", "is the {colour} of the {x} {red}", "tell me if the {x} is {red}."),
-        *("would you say that the {x} is {red}", "is {red} the {colour} of the {x}", "do you think the {x} is {red}"),
-        *("is the {x} a {red} one", "do you see that the {x} is {red}", "is the {x} really {red}"),
-        *("so the {x} is {red}",),
-    ),
-    "verify_kind": (
-        *("is the {x} {a}", "is the {x} really {a}", "is that {x} {a}", "would you call the {x} {a}"),
-        *("the {x} is {a}, right",),
-        *("is it true that the {x} is {a}", "tell me if the {x} is {a}.", "do you think the {x} is {a}"),
-        *("is this {x} {a}",),
-        *("would you say that the {x} is {a}", "so the {x} is {a}", "the {x} is {a}, isn't it"),
-        *("does the {x} look like {a}",),
-    ),
-    "relation": (
-        *("is the {x} {side} the {y}", "is the {x} {side} the {y}@", "is the {x} somewhere {side} the {y}"),
-        *("would you say the {x} is {side} the {y}", "does the {x} lie {side} the {y}"),
-        *("is the {x} located {side} the {y}",),
-        *("is it true that the {x} is {side} the {y}", "do you see the {x} {side} the {y}"),
-        *("the {x} is {side} the {y}, right",),
-        *("is the {x} placed {side} the {y}", "tell me if the {x} is {side} the {y}."),
-        *("can you see the {x} {side} the {y}",),
-        *("is that {x} {side} the {y}", "do you think the {x} is {side} the {y}", "could the {x} be {side} the {y}"),
-        *("so the {x} is {side} the {y}", "is the {x} drawn {side} the {y}", "the {x} is {side} the {y}, isn't it"),
-        *("check if the {x} is {side} the {y}.", "I want to know if the {x} is {side} the {y}."),
-        *("is the {x} {side} that {y}",),
-    ),
-    "side": (
-        *("is the {x} {sides} the {y}", "is the {x} {sides} the {y}@", "does the {x} lie {sides} the {y}"),
-        *("tell me if the {x} is {sides} the {y}.", "would you say the {x} is {sides} the {y}", "{x}: {sides} the {y}"),
-        *("is the {x} located {sides} the {y}", "is that {x} {sides} the {y}"),
-        *("do you think the {x} is {sides} the {y}",),
-        *("can you tell me if the {x} is {sides} the {y}", "is the {x} drawn {sides} the {y}"),
-        *("the {x} is {sides} the {y}",),
-    ),
-    "beside": (
-        *("what is {side} the {y}", "what is {side} the {y}@", "what's {side} the {y}"),
-        *("which {thing} is {side} the {y}",),
-        *("what do you see {side} the {y}", "what can you see {side} the {y}", "is there anything {side} the {y}"),
-        *("is anything {side} the {y}", "tell me what is {side} the {y}.", "what lies {side} the {y}"),
-        *("what {thing} is {side} the {y}",),
-        *("name the {thing} {side} the {y}.", "is there something {side} the {y}", "what is there {side} the {y}"),
-        *("what is located {side} the {y}", "what is directly {side} the {y}", "what is just {side} the {y}"),
-        *("what is the {thing} {side} the {y}", "can you see anything {side} the {y}", "what is next, {side} the {y}"),
-        *("which {thing} do you see {side} the {y}", "what is drawn {side} the {y}", "anything {side} the {y}"),
-    ),
-    "where": (
-        *("where is the {x}", "where is the {x}@", "where's the {x}", "where do you see the {x}"),
-        *("where can I find the {x}",),
-        *("in which part of the {picture} is the {x}", "what is the position of the {x}"),
-        *("where in the {picture} is the {x}",),
-        *("tell me where the {x} is.", "locate the {x}.", "find the {x}.", "whereabouts is the {x}"),
-        *("where is that {x}",),
-        *("which part of the {picture} is the {x} in", "can you tell me where the {x} is"),
-        *("do you know where the {x} is",),
-        *("where did they draw the {x}", "what is the place of the {x}", "where is the {x} located"),
-        *("the {x} is where",),
-        *("where exactly is the {x}", "where can you see the {x}@", "I can't find the {x}.", "where is the {x} drawn"),
-    ),
-    "at": (
-        *("what is {place}", "what is {place} of the {picture}", "what's {place}", "what do you see {place}"),
-        *("what can you see {place}", "which {thing} is {place}", "is there anything {place}"),
-        *("tell me what is {place}.",),
-        *("what is there {place}", "what {thing} is {place}", "what's {place} of the {picture}", "is anything {place}"),
-        *("what is drawn {place}", "what is {place} in the {picture}", "name the {thing} {place}."),
-    ),
-    "palette": (
-        *("what {colour}s are there@", "which {colour}s do you see@", "what {colour}s do you see@"),
-        *("what {colour}s can you see@",),
-        *("what are the {colour}s of the {things}", "which {colour}s are there@", "list the {colour}s@."),
-        *("what {colour} are the {things}",),
-        *("what {colour}s do the {things} have", "name the {colour}s@.", "which {colour}s are used@"),
-        *("what {colour}s are used@",),
-    ),
-    "bigger": (
-        *("is the {x} {size} than the {y}", "is the {x} {size} than the {y}@"),
-        *("would you say the {x} is {size} than the {y}",),
-        *("is that {x} {size} than the {y}", "do you think the {x} is {size} than the {y}"),
-        *("the {x} is {size} than the {y}, right",),
-        *("is it true that the {x} is {size} than the {y}", "tell me if the {x} is {size} than the {y}."),
-    ),
-    "which": (
-        *("which is {size}, the {x} or the {y}", "what is {size}, the {x} or the {y}"),
-        *("which one is {size}, the {x} or the {y}",),
-        *("is the {x} or the {y} {size}", "which of the two is {size}, the {x} or the {y}"),
-        *("{size}: the {x} or the {y}",),
-        *("tell me which is {size}, the {x} or the {y}.", "what's {size}, the {x} or the {y}"),
-    ),
-    "most": (
-        *("what is the {most} {thing}", "which {thing} is the {most}", "what's the {most} {thing}@"),
-        *("what is the {most}@",),
-        *("which is the {most} {thing}@", "name the {most} {thing}.", "tell me which {thing} is the {most}."),
-        *("which one is the {most}",),
-    ),
-    "ground": (
-        *("what {colour} is the background", "what is the {colour} of the background"),
-        *("which {colour} is the background",),
-        *("what {colour} is the ground", "what's behind everything", "tell me the {colour} of the background."),
-        *("what {colour} does the background have", "what is the background", "the background is what {colour}"),
-    ),
-    "follow_colour": (
-        *("what {colour} is it", "and what {colour} is it", "what {colour}", "and its {colour}"),
-        *("which {colour} is it",),
-        *("what {colour} does it have", "and the {colour}", "what is its {colour}", "and which {colour} is it"),
-        *("its {colour}",),
-        *("ok, and what {colour} is it", "tell me its {colour}.", "and what {colour} does it have"),
-        *("what's its {colour}",),
-    ),
-    "follow_where": (
-        *("where is it", "and where is it", "where", "and where", "where is it@", "tell me where it is."),
-        *("where exactly",),
-        *("and where is it@", "where do you see it", "where can I find it", "in which part of the {picture} is it"),
-        *("where's it",),
-    ),
-    "follow_count": (
-        *("how many of them are there", "how many of them", "and how many of them", "how many are there", "how many"),
-        *("and how many are there", "and how many", "how many of those are there", "how many of these do you see"),
-        *("count them.",),
-        *("can you count them", "how many do you see", "and how many of them are there@", "how many of those"),
-    ),
-    "follow_kind": (
-        *("what is it", "and what is it", "what shape is it", "what shape is that", "and what shape is it"),
-        *("what is that",),
-        *("what kind of thing is it", "tell me what it is.", "and what is that", "which shape"),
-    ),
-    "follow_verify": (
-        *("is it {red}", "and is it {red}", "is that one {red}", "is it {red}, then", "so it is {red}"),
-        *("does it look {red}",),
-        *("it is {red}, right", "would you call it {red}", "is its {colour} {red}"),
-    ),
-    "follow_beside": (
-        *("what is {side} it", "and what is {side} it", "is there anything {side} it", "what's {side} it"),
-        *("and what is there {side} it", "tell me what is {side} it.", "anything {side} it"),
-        *("what do you see {side} it",),
-    ),
-    "follow_other": (
-        *("and the {x}", "what about the {x}", "and the {x}?", "how about the {x}", "the {x}"),
-        *("and what about the {x}",),
-        *("what about that {x}", "ok, and the {x}", "and for the {x}", "now the {x}"),
-    ),
-    "follow_others": (
-        *("and {xs}", "what about {xs}", "how about {xs}", "and the {xs}", "and what about {xs}"),
-        *("what about the {xs}",),
-        *("ok, and {xs}", "{xs}", "now {xs}"),
-    ),
-    "follow_sure": (
-        *("are you sure", "really", "is that right", "are you certain", "sure", "are you sure about that"),
-        *("is that true",),
-        *("are you really sure", "is this correct", "certain", "do you really think so", "can you check again"),
-    ),
-}  # fmt: skip
+from training.embedded.picture_world.held_out_templates import HELD_OUT as HELD_OUT
+from training.embedded.picture_world.ways import Ways
+from training.embedded.picture_world.ways_core import CORE_WAYS
+from training.embedded.picture_world.ways_looks import LOOK_WAYS
+from training.embedded.picture_world.ways_pictures import PICTURE_WAYS
+from training.embedded.picture_world.ways_places import PLACE_WAYS
+from training.embedded.picture_world.ways_sets import SET_WAYS
+from training.embedded.picture_world.ways_talk import TALK_WAYS
+from training.embedded.picture_world.ways_turns import TURN_WAYS
 
-HELD_OUT: dict[str, tuple[str, ...]] = {
-    "exist": ("is {a} visible@", "would you say there is {a}@", "does {a} appear@"),
-    "exist_colour": ("would you say anything is {red}@", "does anything {red} appear@"),
-    "colour": (
-        *("which {colour} was used for the {x}", "say what {colour} the {x} is."),
-        "what {colour} do you see on the {x}",
-    ),
-    "colours": ("which {colour}s were used for the {xs}", "say what {colour} the {xs} are."),
-    "count": ("how many {xs} could you count@", "what number of {xs} do you find@", "give me the count of {xs}@."),
-    "count_all": ("how many {things} could you count@", "give me the number of {things}@."),
-    "describe": ("what is depicted@", "what does this {picture} contain", "name everything you can see@."),
-    "kind": ("what sort of {thing} is {red}", "say what the {x} is.", "what could the {x} be"),
-    "kinds": ("what sort of {things} are {red}", "say what the {xs} are."),
-    "verify": ("am I right that the {x} is {red}", "do you agree that the {x} is {red}"),
-    "verify_kind": ("am I right that the {x} is {a}", "do you agree that the {x} is {a}"),
-    "relation": (
-        *("does the {x} stand {side} the {y}", "am I right that the {x} is {side} the {y}"),
-        "do we find the {x} {side} the {y}",
-    ),
-    "side": ("do you see the {x} {sides} the {y}", "does the {x} stand {sides} the {y}"),
-    "beside": ("what would I find {side} the {y}", "what is placed {side} the {y}", "what stands {side} the {y}"),
-    "where": ("where does the {x} stand", "where would I look for the {x}", "say where the {x} is."),
-    "at": ("what would I find {place}", "say what is {place}."),
-    "palette": ("which {colour}s were used for the {things}", "say which {colour}s you see@."),
-    "bigger": ("am I right that the {x} is {size} than the {y}", "does the {x} look {size} than the {y}"),
-    "which": ("say which is {size}, the {x} or the {y}.", "which would you call {size}, the {x} or the {y}"),
-    "most": ("say which {thing} is the {most}.", "what would you call the {most} {thing}"),
-    "ground": ("say what {colour} the background is.", "which {colour} was used for the background"),
-    "follow_colour": ("say what {colour} it is.", "which {colour} was used for it"),
-    "follow_where": ("say where it is.", "where would I look for it"),
-    "follow_count": ("how many of them could you count", "give me their number."),
-    "follow_kind": ("say what it is.", "what could it be"),
-    "follow_verify": ("am I right that it is {red}", "do you agree that it is {red}"),
-    "follow_beside": ("what would I find {side} it", "say what is {side} it."),
-    "follow_other": ("then the {x}", "same for the {x}"),
-    "follow_others": ("then {xs}", "same for {xs}"),
-    "follow_sure": ("is there no doubt", "would you swear to it"),
-}  # fmt: skip
+ASKED: dict[str, Ways] = {**CORE_WAYS, **PLACE_WAYS, **LOOK_WAYS, **SET_WAYS, **TURN_WAYS, **PICTURE_WAYS, **TALK_WAYS}
 
 SIDE_WORDS: dict[str, tuple[str, ...]] = {
     "left": ("to the left of", "left of", "on the left of", "on the left side of", "to the left side of"),
@@ -333,3 +44,55 @@ REGION_WORDS = {
     "at the bottom": ("at the bottom", "at the bottom in the middle", "in the lower middle"),
     "at the bottom right": ("at the bottom right", "in the bottom right corner", "in the lower right"),
 }
+
+EDGES = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
+EDGE_WORDS = {
+    "left": (
+        *("on the left", "on the left side", "on the left hand side", "at the left", "to the left"),
+        *("on the left-hand side", "somewhere on the left", "over on the left"),
+    ),
+    "right": (
+        *("on the right", "on the right side", "on the right hand side", "at the right", "to the right"),
+        *("on the right-hand side", "somewhere on the right", "over on the right"),
+    ),
+    "top": ("at the top", "on the top", "up at the top", "near the top", "up top", "along the top"),
+    "bottom": (
+        *("at the bottom", "on the bottom", "down at the bottom", "near the bottom"),
+        "along the bottom",
+    ),
+}
+HALVES = {
+    "left": "in the left half",
+    "right": "in the right half",
+    "top": "in the upper half",
+    "bottom": "in the lower half",
+}
+HALF_WORDS = {
+    "left": ("in the left half", "in the left-hand half", "on the left half"),
+    "right": ("in the right half", "in the right-hand half", "on the right half"),
+    "top": ("in the upper half", "in the top half", "on the upper half"),
+    "bottom": ("in the lower half", "in the bottom half", "on the lower half"),
+}
+BOTH_HALVES = {
+    "across": (
+        *("on the left or on the right", "on the left or the right", "on the right or on the left"),
+        *("in the left or the right half", "left or right", "on the left side or on the right side"),
+    ),
+    "down": (
+        *("at the top or at the bottom", "at the top or the bottom", "at the bottom or at the top"),
+        *("in the upper or the lower half", "in the top or the bottom half", "up or down"),
+    ),
+}
+SIZE_WORDS = {"bigger": ("bigger", "larger", "greater"), "smaller": ("smaller", "tinier", "littler")}
+MOST_WORDS = {"biggest": ("biggest", "largest", "greatest"), "smallest": ("smallest", "tiniest", "littlest")}
+STYLE_WORDS = {
+    "filled": ("filled", "filled in", "solid", "coloured in", "filled with colour", "colored in"),
+    "hollow": (
+        *("hollow", "empty", "not filled", "just an outline", "only an outline", "empty inside", "hollow inside"),
+        *("not filled in", "only a line"),
+    ),
+}
+STYLES_WORDS = (
+    *("filled or hollow", "hollow or filled", "filled or empty", "solid or hollow", "filled in or just an outline"),
+    *("filled or only an outline", "solid or empty"),
+)

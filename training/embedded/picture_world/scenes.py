@@ -13,6 +13,7 @@ from typing import Literal
 Rgb = tuple[int, int, int]
 Split = Literal["train", "new", "held_out_pairs"]
 Style = Literal["filled", "edged", "hollow"]
+Texture = Literal["plain", "down", "across", "round", "stripes", "squares", "paper", "speckles"]
 
 SIDE = 96  # the model sees a square of this many pixels
 MOST_ITEMS = 8
@@ -114,12 +115,21 @@ class Scene:
         width: of the picture, in the model's pixels; the longer side is `SIDE`.
         height: the same, downwards.
         ground: the colour behind.
+        ground_end: a second one, that it becomes or is mixed with; None where it is all of one.
+        texture: how the two are laid out.
     """
 
     items: tuple[Item, ...]
     width: int
     height: int
     ground: Rgb
+    ground_end: Rgb | None = None
+    texture: Texture = "plain"
+
+    @property
+    def grounds(self) -> tuple[Rgb, ...]:
+        """The tones of the ground."""
+        return (self.ground,) if self.ground_end is None else (self.ground, self.ground_end)
 
     def place(self, item: Item) -> tuple[float, float]:
         """The item's middle in the square that the model sees (the picture padded evenly), as fractions of its side."""
@@ -132,6 +142,27 @@ class Scene:
 def contrast(one: Rgb, other: Rgb) -> int:
     """How far apart two colours are: the sum over channels, 0 to 765."""
     return abs(one[0] - other[0]) + abs(one[1] - other[1]) + abs(one[2] - other[2])
+
+
+def ground_name(scene: Scene) -> str | None:
+    """What everybody would call the colour of the ground; None where they would not agree."""
+    names = {_plain_name(tone) for tone in scene.grounds}
+    return names.pop() if len(names) == 1 else None
+
+
+def _plain_name(rgb: Rgb) -> str | None:
+    low, high = min(rgb), max(rgb)
+    if low >= 240:
+        return "white"
+    if high <= 24:
+        return "black"
+    names = {
+        name
+        for name, anchors in COLOURS.items()
+        for anchor in anchors
+        if name not in ("black", "white") and max(abs(a - b) for a, b in zip(rgb, anchor, strict=True)) <= 14
+    }
+    return names.pop() if len(names) == 1 else None
 
 
 def described_order(pair: tuple[str, str]) -> tuple[int, int]:

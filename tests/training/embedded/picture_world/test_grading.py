@@ -13,7 +13,7 @@ from training.embedded.picture_world.exchanges import Exchange
 from training.embedded.picture_world.grading import grade
 from training.embedded.picture_world.questions import FAMILIES, exchanges
 from training.embedded.picture_world.scenes import random_scene
-from training.embedded.picture_world.talk import no_picture
+from training.embedded.picture_world.talk import DO_NOT_KNOW, no_picture
 
 TWO = "There are two red circles and a blue star."
 RIGHT = [
@@ -31,7 +31,7 @@ RIGHT = [
     ("The cat is bigger than the car.", "The car is smaller than the cat."),
     ("To the left of the circle there is nothing.", "Left of the circle there is nothing."),
     ("Yes, I am sure. The star is blue.", "The star is blue."),
-    ("I can't tell that from the picture.", "i can't tell that from the picture"),
+    (DO_NOT_KNOW, DO_NOT_KNOW.lower()),
 ]
 WRONG = [
     (TWO, "There are two red circles."),
@@ -59,7 +59,7 @@ WRONG = [
     ("The colours are red and blue.", "The colours are red, blue and green."),
     ("Yes, I am sure. The star is blue.", "Yes."),
     ("Yes, I am sure. The star is blue.", "Yes, I am sure. The star is red."),
-    ("I can't tell that from the picture.", "The star is blue."),
+    (DO_NOT_KNOW, "The star is blue."),
     ("The background is white.", "The background is black."),
 ]
 

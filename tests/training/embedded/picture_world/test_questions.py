@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from training.embedded.picture_world.dialogues import dialogue
 from training.embedded.picture_world.exchanges import Exchange, mention_targets
 from training.embedded.picture_world.phrases import Mention
-from training.embedded.picture_world.question_templates import ASKED, HELD_OUT
 from training.embedded.picture_world.questions import CORE, FAMILIES, exchanges
 from training.embedded.picture_world.scenes import HELD_OUT_PAIRS, Item, Scene, random_scene
 from training.embedded.picture_world.talk import no_picture, small_talk
@@ -31,7 +30,7 @@ SCENE = Scene(
 
 def answers(family: str, word: str, scene: Scene = SCENE) -> set[str]:
     """Every answer of a family to questions in plain words that hold `word`."""
-    asked = exchanges(scene, random.Random(0), n=300, families=[family], wordings="plain")
+    asked = exchanges(scene, random.Random(0), n=900, families=[family], wordings="plain")
     return {exchange.answer for exchange in asked if word in exchange.question}
 
 
@@ -65,16 +64,21 @@ def answers(family: str, word: str, scene: Scene = SCENE) -> set[str]:
         ("at", "What is at the top left?", {"At the top left there is a red circle."}),
         ("at", "What is in the middle?", {"In the middle there is nothing."}),
         ("palette", "colour", {"The colours are red and blue."}),
-        ("ground", "background", {"The background is white."}),
+        ("ground", "colour is the background", {"The background is white."}),
+        ("ground", "Is the background white", {"The background is white, so yes."}),
     ],
 )
 def test_answers_by_hand(family: str, word: str, expected: set[str]) -> None:
     assert answers(family, word) == expected
 
 
+CATS = ("cat", "red cat", "red thing")
+
+
 def test_sizes_by_hand() -> None:
     scene = Scene((Item("cat", "red", 0.3, 0.3, 0.25, RED), Item("car", "blue", 0.8, 0.8, 0.1, BLUE)), 96, 96, WHITE)
-    assert answers("most", "biggest", scene) == {"The biggest thing is a red cat."}
+    assert answers("most", "What is the biggest", scene) == {"The biggest thing is a red cat."}
+    assert answers("most", "Is the car the biggest", scene) <= {f"The {cat} is the biggest, so no." for cat in CATS}
     assert answers("bigger", "Is the cat bigger than the car", scene) == {"The cat is bigger than the car, so yes."}
     assert answers("bigger", "Is the car bigger than the cat", scene) == {"The car is smaller than the cat, so no."}
     assert answers("bigger", "Which is smaller, the car or the cat", scene) == {"The car is smaller than the cat."}
@@ -101,9 +105,9 @@ def test_mentions_mark_the_words_and_only_present_items(seed: int, wordings: str
 
 
 def test_mention_targets_by_hand() -> None:
-    assert mention_targets(SCENE, Mention("question", 0, 1, (0,))) == (1, 10, 2)
-    assert mention_targets(SCENE, Mention("question", 0, 1, (1, 2))) == (2, -1, -1)
-    assert mention_targets(SCENE, Mention("question", 0, 1, ())) == (0, -1, -1)
+    assert mention_targets(SCENE, Mention("question", 0, 1, (0,))) == (1, 10, 2, 1, 0)
+    assert mention_targets(SCENE, Mention("question", 0, 1, (1, 2))) == (2, -1, -1, -1, -1)
+    assert mention_targets(SCENE, Mention("question", 0, 1, ())) == (0, -1, -1, -1, -1)
 
 
 def test_training_questions_never_name_a_held_out_pair() -> None:
@@ -114,13 +118,6 @@ def test_training_questions_never_name_a_held_out_pair() -> None:
         for exchange in exchanges(scene, rng, n=16, families=list(FAMILIES)) + dialogue(scene, rng):
             said = f"{exchange.question} {exchange.answer}".lower()
             assert not any(pair in said for pair in held_out), exchange
-
-
-def test_held_out_wordings_are_not_those_of_training() -> None:
-    for family, templates in HELD_OUT.items():
-        assert len(templates) >= 2
-        assert not set(templates) & set(ASKED[family])
-    assert set(HELD_OUT) == set(ASKED)
 
 
 def test_people_ask_in_hundreds_of_ways() -> None:
@@ -151,7 +148,7 @@ def test_near_ties_are_not_asked() -> None:
 def follow_up(scene: Scene, family: str) -> dict[str, Exchange]:
     """First question's answer -> the follow-up of a family."""
     rng = random.Random(0)
-    said = [dialogue(scene, rng, wordings="plain", only_follow_ups=True) for _ in range(600)]
+    said = [dialogue(scene, rng, wordings="plain", only_follow_ups=True) for _ in range(3000)]
     return {first.answer: second for first, second in said if second.family == family}
 
 
@@ -163,7 +160,8 @@ def test_follow_ups_by_hand() -> None:
     assert follow_up(SCENE, "follow_count")["The circles are red."].answer == "There are two circles."
     sure = follow_up(single, "follow_sure")
     assert sure["The star is blue."].answer == "Yes, I am sure. The star is blue."
-    assert sure["No, there is no cat."].answer == "Yes, I am sure. There is no cat."
+    denied = {first: second.answer for first, second in sure.items() if first.startswith("No, there is no ")}
+    assert denied and all(said == f"Yes, I am sure. T{first[5:]}" for first, said in denied.items())
     others = follow_up(single, "follow_other")
     assert others["The star is blue."].answer in ("The house is red.", *(e.answer for e in others.values()))
 
@@ -176,4 +174,6 @@ def test_talk_is_honest() -> None:
     assert said["who are you"] == "I am llava, a tiny model that looks at pictures."
     assert said["thanks"] == "You are welcome."
     unknowable = exchanges(SCENE, rng, n=20, families=["unknowable"])
-    assert {exchange.answer for exchange in unknowable} == {"I can't tell that from the picture."}
+    assert {exchange.answer for exchange in unknowable} == {
+        "I do not know that. I only know simple things in pictures."
+    }

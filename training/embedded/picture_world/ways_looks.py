@@ -1,0 +1,177 @@
+"""How people ask for sizes, for filled or hollow, and for the colours that there are.
+
+Slots and patterns are explained in held_out_templates.py.
+"""
+
+from __future__ import annotations
+
+from training.embedded.picture_world.ways import Ways
+
+_TRUE = "(, right|, correct|, true or false|, yes|)"
+
+LOOK_WAYS: dict[str, Ways] = {
+    "palette": Ways(
+        ("what {colour}s are there@", "which {colour}s do you see@"),
+        (
+            "(what|which|wat) {colour}s (are there|do you see|can you see|are used|are shown|were used|can be seen|did they use)@",
+            "(what are|what're|name|list|give me|tell me) the {colour}s(@| of the {things}| you see@| used@)",
+            "(what|which) ({colour}|{colour}s) are (the|all the) {things}",
+            "(what|which) {colour}s (do|did) the {things} have",
+            "(what|which) {colour}s (does|did) the {picture} (have|show|use|contain)",
+            "(all |){colour}s (of the {things}|you can see|you see|there are)@",
+            "{colour}s",
+            "in (what|which) {colour}s are the {things} (drawn|painted)",
+            "(the|all the) {things} have (what|which) {colour}s",
+            "(what|which) {colour}s have the {things} got",
+        ),
+        (
+            "(what|which) {colour}s (there are|you see|are there|were used|are used|the {things} have)@",
+            "(what|which) ({colour}|{colour}s) the {things} are",
+        ),
+        ("(the|all the) {colour}s (of the {things}|that you see@|used@|there are@)",),
+    ),
+    "bigger": Ways(
+        ("is the {x} {size} than the {y}", "is the {x} {size} than the {y}@"),
+        (
+            "(is|isn't) (the|that|this) {x} {size} (than|then) (the|that) {y}(@| or not|, yes or no|)",
+            "(does|would) (the|that) {x} (look|seem|appear|be) {size} than (the|that) {y}",
+            "would you (say|think) (that |)the {x} is {size} than the {y}",
+            "is it (true|right|correct) that the {x} is {size} than the {y}",
+            "(the|that) {x} is {size} than (the|that) {y}" + _TRUE,
+            "(do|don't) you (think|agree) (that |)the {x} is {size} than the {y}",
+            "(so|and) the {x} is {size} than the {y}",
+            "(check|verify|confirm) (if|whether|that) the {x} is {size} than the {y}.",
+            "{x} {size} than {y}",
+            "compared (to|with) the {y}, is the {x} {size}",
+            "(is the {x} the {size} one|is it the {x} that is {size}), (the {x} or the {y}|compared to the {y})",
+            "(did they|did someone) (draw|make) the {x} {size} than the {y}",
+        ),
+        ("(if|whether) the {x} is {size} than the {y}@",),
+    ),
+    "which": Ways(
+        ("which is {size}, the {x} or the {y}", "what is {size}, the {x} or the {y}"),
+        (
+            "(which|what|which one|who) is (the |){size}(,|:) the {x} or the {y}",
+            "(which|what|which one)'s (the |){size}, the {x} or the {y}",
+            "(which|what) (looks|seems|appears) {size}, the {x} or the {y}",
+            "which of (the two|them|these|the {things}) is {size}, the {x} or the {y}",
+            "{size}: the {x} or the {y}",
+            "is the {x} or the {y} {size}",
+            "(the|) {x} or (the |){y}(,|:) (which|which one|what) is {size}",
+            "(tell me|say|choose|pick|decide) (which is |what is |the |){size}( one|), the {x} or the {y}.",
+            "between the {x} and the {y}, (which|which one|what) is {size}",
+            "(compare the {x} and the {y}|take the {x} and the {y}): which is {size}",
+            "(which|what) (did they draw|is drawn|is) {size}, the {x} or the {y}",
+        ),
+        ("(which|which one|what) is {size}, the {x} or the {y}",),
+        ("the {size} (one|{thing}), the {x} or the {y}",),
+    ),
+    "bigger_two": Ways(
+        ("which {thing} is {size}", "which one is {size}"),
+        (
+            "(which|what|which one|who) is (the |){size}( one| {thing}|)(@|)",
+            "(which|what) {thing} (is|looks|seems) (the |){size}( one|)(@|)",
+            "which of (the two|them|these|the two {things}|both) is (the |){size}( one|)",
+            "(what|which) is the {size} (one|{thing}|of the two)(@|)",
+            "(what's|whats) (the |){size}( {thing}| one|)",
+            "(name|pick|choose|say|show me|find) the {size} (one|{thing}|of the two)(@|).",
+            "(compare the {things}|compare them|compare their sizes): which is {size}",
+            "is one of (the {things}|them|the two) {size}(, and which|)",
+            "(which|what) (did they draw|is drawn) {size}",
+        ),
+        ("(which one|which {thing}|which) is {size}(@|)", "which of the two is {size}"),
+        ("the {size} (one|{thing}|of the two)",),
+    ),
+    "most": Ways(
+        ("what is the {most} {thing}", "which {thing} is the {most}"),
+        (
+            "(what is|what's|whats|which is) the {most}( {thing}| one| of the {things}| of all|)(@|)",
+            "(which|what) {thing} is (the |){most}(@|)",
+            "(which|what|which one|who) is (the |){most}( of all|)(@|)",
+            "which of (the {things}|them|these) is (the |){most}",
+            "(name|find|identify|say|pick|show me) the {most} ({thing}|one)(@|).",
+            "(the |){most} ({thing}|one|of all)",
+            "(which|what) {thing} (looks|seems) (the |){most}",
+            "(do you see|can you see|can you find|what do you call) the {most} {thing}",
+            "(of all {things}|of all the {things}), which is the {most}",
+            "(which|what) did they draw (the |){most}",
+        ),
+        ("(what|which) the {most} {thing} is", "(which|which {thing}) is the {most}(@|)"),
+        ("the {most} ({thing}|of the {things}|one)(@|)",),
+    ),
+    "most_is": Ways(
+        ("is the {x} the {most}", "is the {x} the {most} {thing}"),
+        (
+            "(is|isn't) (the|that|this) {x} the {most}( {thing}| one| of all| of them|)(@|)",
+            "is the {most} ({thing}|one) (the|that) {x}",
+            "(would|do) you (say|think) (that |)the {x} is the {most}( {thing}|)",
+            "is it (true|right|correct) that the {x} is the {most}",
+            "(the|that) {x} is the {most}( {thing}| one|)" + _TRUE,
+            "(so|and) the {x} is the {most}( one|)",
+            "(check|confirm) (if|whether) the {x} is the {most}.",
+            "of all {things}, is the {x} the {most}",
+        ),
+        ("(if|whether) the {x} is the {most}( {thing}| one| of all|)",),
+    ),
+    "same_size": Ways(
+        ("are the {x} and the {y} the same size", "is the {x} as big as the {y}"),
+        (
+            "(are|aren't) the {x} and the {y} (the same|of the same|of one|of equal|of the very same|same|equal in) size",
+            "(do|would) the {x} and the {y} (have|be of|be) the same size",
+            "(is|isn't) the {x} (as big as|as large as|the same size as|just as big as|equal in size to) the {y}",
+            "(are|is) the {x} and the {y} (equally big|equally large|as big as each other|alike in size|equal in size)",
+            "(would|do) you (say|think) the {x} and the {y} (are|have) the same size",
+            "(the|that) {x} and (the|that) {y} (are|have) the same size" + _TRUE,
+            "(is|are) the size of the {x} and the {y} (equal|the same)",
+            "{x} and {y}(,|:) same size",
+            "does the {x} have the size of the {y}",
+        ),
+        ("(if|whether) the {x} (and the {y} are the same size|is as big as the {y}|is the same size as the {y})",),
+    ),
+    "style": Ways(
+        ("is the {x} {style}", "is the {x} {style}@"),
+        (
+            "(is|isn't) (the|that|this) {x} {style}(@| or not|, yes or no|)",
+            "(does|would) (the|that) {x} (look|seem|appear) {style}",
+            "would you (say|call) (the|that) {x} (is |){style}",
+            "is it (true|right) that the {x} is {style}",
+            "(the|that) {x} is {style}" + _TRUE,
+            "(do|don't) you (think|see) (that |)the {x} is {style}",
+            "(so|and) the {x} is {style}",
+            "is the {x} (drawn|shown|done|painted) {style}",
+            "(check|confirm) (if|whether) the {x} is {style}.",
+            "{x} {style}",
+            "is the {x} (really|actually) {style}",
+        ),
+        ("(if|whether) the {x} is {style}@",),
+    ),
+    "style_which": Ways(
+        ("is the {x} {styles}", "is the {x} {styles}@"),
+        (
+            "(is|was) (the|that|this) {x} (drawn |shown |){styles}(@|)",
+            "(would|do) you (say|think) the {x} is {styles}",
+            "(the|that) {x} is {styles}(, which|, which one|)",
+            "(the|that) {x}, is it {styles}",
+            "{x}: {styles}",
+            "(choose|decide|say): is the {x} {styles}.",
+            "(did they|did someone) (draw|make) the {x} {styles}",
+        ),
+        ("(if|whether) the {x} is {styles}",),
+    ),
+    "style_list": Ways(
+        ("which {things} are {style}", "what is {style}@"),
+        (
+            "(what|which) {things} are {style}(@|)",
+            "(what|which) {thing} is {style}(@|)",
+            "(what is|what's|whats) {style}(@|)",
+            "(which|what) of the {things} (is|are) {style}",
+            "(name|list|show me|find|tell me) (the {things} that are|what is|everything that is|all that is) {style}(@|).",
+            "(which|what) (ones|one) (are|is) {style}(@|)",
+            "(are|is) (any of the {things}|anything|something|any {thing}) {style}(, and which|)",
+            "is there (anything|something) {style}(@|)",
+            "(do|can) you see (anything|something) {style}(@|)",
+        ),
+        ("(what|which) {things} are {style}(@|)", "what is {style}(@|)"),
+        ("(the|all) {things} that are {style}(@|)",),
+    ),
+}  # fmt: skip
