@@ -17,9 +17,10 @@ from torch import Tensor
 
 from training.embedded.patch_targets import PatchTargets
 from training.embedded.picture_world.captions import captions, without_picture
+from training.embedded.picture_world.comparing import compare
 from training.embedded.picture_world.dialogues import dialogue
 from training.embedded.picture_world.drawing import draw_scene
-from training.embedded.picture_world.exchanges import Exchange, mention_targets
+from training.embedded.picture_world.exchanges import MENTION_TARGETS, Exchange, Order, mention_targets
 from training.embedded.picture_world.labels import LABELS, patch_labels
 from training.embedded.picture_world.questions import CORE, FAMILIES, SHIPPED, exchanges
 from training.embedded.picture_world.scenes import Scene, random_scene
@@ -29,7 +30,8 @@ from training.embedded.shared_prefix import Segments
 from training.embedded.writing import Lead, Writer, Written
 from training.movable import Movable
 
-WATCHED = (*FAMILIES, "dialogue", "no_picture", "caption")  # what segments are called, in the order of their numbers
+# What segments are called, in the order of their numbers.
+WATCHED = (*FAMILIES, "dialogue", "no_picture", "caption", "compare")
 ROWS = 128  # lists of places come in multiples of it: each new shape of a product costs a CPU library a new kernel
 
 
@@ -42,12 +44,14 @@ class BatchKey:
         most: how many items a picture has at most.
         plain: the share of questions in the plainest words.
         wide: whether the families beyond the core are asked too.
+        order: "fact" answers "The circle is red, so yes.", "verdict" answers "Yes, the circle is red.".
     """
 
     step: int
     most: int = 4
     plain: float = 0.0
     wide: bool = True
+    order: Order = "fact"
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class WorldBatch(Movable):
         segment: (n,) which segment each belongs to, counted through the groups.
         families: (segments,) index in `WATCHED`.
         mention_at: (m,) places in N of each mention's last token, and
-        mention_targets: (m, 3) how many items it means, column and row; -1 where there is none.
+        mention_targets: (m, 5) as `mention_targets` gives them; -1 where there is none.
     """
 
     pictures: Tensor
@@ -97,7 +101,7 @@ class _Row:
 
     asked: Asked
     written: Written
-    means: tuple[tuple[int, int, int], ...]
+    means: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -127,8 +131,9 @@ class WorldSource:
         labels = [patch_labels(scene, self.grid) for scene in scenes]
         lead = self._lead(rng)
         rows = []
-        for scene in scenes:
-            asked = self._captions(scene, rng) if self.captions_only else self._asked(scene, rng, key)
+        for number, scene in enumerate(scenes):
+            earlier = scenes[(number + 1) % len(scenes)] if len(lead.pictures_at) > 1 else None
+            asked = self._captions(scene, rng) if self.captions_only else self._asked(scene, rng, key, earlier)
             rows.append(sorted((self._row(scene, one) for one in asked), key=lambda row: len(row.written.ids)))
         return WorldBatch(
             torch.from_numpy(drawn),
@@ -141,30 +146,39 @@ class WorldSource:
     def _lead(self, rng: random.Random) -> Lead:
         """Mostly nothing; now and then talk before the picture, or another picture in an earlier turn."""
         lot = rng.random()
-        if self.captions_only or lot > 0.12:
+        if self.captions_only or lot > 0.16:
             return Lead.of(self.writer)
-        if lot < 0.06:
+        if lot < 0.05:
             return Lead.of(self.writer, (without_picture(rng),))
         return Lead.of(self.writer, (small_talk(rng),), (0,))
 
-    def _asked(self, scene: Scene, rng: random.Random, key: BatchKey) -> list[Asked]:
-        """A picture's segments: a fifth are dialogues or talk without a picture, the others single questions."""
+    def _asked(self, scene: Scene, rng: random.Random, key: BatchKey, earlier: Scene | None) -> list[Asked]:
+        """A picture's segments: a fifth are dialogues or talk without a picture, the others single questions.
+
+        After an `earlier` picture a third compares the two instead.
+        """
         total = sum(self.sizes)
         others = total // 5
         families = list(SHIPPED if key.wide else CORE)
         asked = []
+        if earlier is not None and key.wide:
+            asked = [Asked("compare", (compare(earlier, scene, rng, order=key.order),)) for _ in range(total // 3)]
+            total -= len(asked)
         for _ in range(others):
             if rng.random() < 0.75:
-                asked.append(Asked("dialogue", tuple(dialogue(scene, rng, turns=3 if rng.random() < 0.25 else 2))))
+                asked.append(Asked("dialogue", self._dialogue(scene, rng, key)))
             else:
                 asked.append(Asked("no_picture", (without_picture(rng),), on_picture=False))
         plain = sum(rng.random() < key.plain for _ in range(total - others))
         ways: list[tuple[int, Wordings]] = [(plain, "plain"), (total - others - plain, "train")]
         for count, wordings in ways:
             if count:
-                found = exchanges(scene, rng, n=count, families=families, wordings=wordings)
+                found = exchanges(scene, rng, n=count, families=families, wordings=wordings, order=key.order)
                 asked += [Asked(one.family, (one,)) for one in found]
         return asked
+
+    def _dialogue(self, scene: Scene, rng: random.Random, key: BatchKey) -> tuple[Exchange, ...]:
+        return tuple(dialogue(scene, rng, turns=3 if rng.random() < 0.25 else 2, order=key.order))
 
     def _captions(self, scene: Scene, rng: random.Random) -> list[Asked]:
         pairs = [captions(scene, rng) for _ in range(sum(self.sizes))]
@@ -189,7 +203,7 @@ def _packed(rows: Sequence[Sequence[_Row]], sizes: Sequence[int], pad: int) -> d
     segment: list[int] = []
     families: list[int] = []
     mention_at: list[int] = []
-    means: list[tuple[int, int, int]] = []
+    means: list[tuple[int, ...]] = []
     first, base = 0, 0  # of the group: its first segment of a picture, its first token of N
     for size in sizes:
         mine = [row for picture in rows for row in picture[first : first + size]]
@@ -216,7 +230,9 @@ def _packed(rows: Sequence[Sequence[_Row]], sizes: Sequence[int], pad: int) -> d
         "segment": _filled(segment, 0),
         "families": torch.tensor(families),
         "mention_at": _filled(mention_at, 0),
-        "mention_targets": _filled([number for three in means for number in three], -1, 3 * ROWS).view(-1, 3),
+        "mention_targets": _filled([number for mine in means for number in mine], -1, len(MENTION_TARGETS) * ROWS).view(
+            -1, len(MENTION_TARGETS)
+        ),
     }
 
 

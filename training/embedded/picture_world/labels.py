@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.embedded.picture_world.drawing import draw_scene
+from training.embedded.picture_world.grounds import ground_name
 from training.embedded.picture_world.places import (
     ALIKE,
     BINS,
@@ -31,7 +32,6 @@ from training.embedded.picture_world.scenes import (
     Scene,
     Split,
     described_order,
-    ground_name,
     random_scene,
 )
 

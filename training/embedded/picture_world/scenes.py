@@ -144,27 +144,6 @@ def contrast(one: Rgb, other: Rgb) -> int:
     return abs(one[0] - other[0]) + abs(one[1] - other[1]) + abs(one[2] - other[2])
 
 
-def ground_name(scene: Scene) -> str | None:
-    """What everybody would call the colour of the ground; None where they would not agree."""
-    names = {_plain_name(tone) for tone in scene.grounds}
-    return names.pop() if len(names) == 1 else None
-
-
-def _plain_name(rgb: Rgb) -> str | None:
-    low, high = min(rgb), max(rgb)
-    if low >= 240:
-        return "white"
-    if high <= 24:
-        return "black"
-    names = {
-        name
-        for name, anchors in COLOURS.items()
-        for anchor in anchors
-        if name not in ("black", "white") and max(abs(a - b) for a, b in zip(rgb, anchor, strict=True)) <= 14
-    }
-    return names.pop() if len(names) == 1 else None
-
-
 def described_order(pair: tuple[str, str]) -> tuple[int, int]:
     """The key by which a description sorts (kind, colour) pairs: kinds as in `KINDS`, then colours."""
     return (KINDS.index(pair[0]), COLOUR_NAMES.index(pair[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from training.embedded.picture_world.answers import absence, colour_answer, count_answer, kind_answer, there_is
 from training.embedded.picture_world.exchanges import Exchange, Occasion
+from training.embedded.picture_world.grounds import ground_name
 from training.embedded.picture_world.halves import count_half
 from training.embedded.picture_world.phrases import (
     NUMBERS,
@@ -14,7 +15,7 @@ from training.embedded.picture_world.phrases import (
     plural_of,
     sentence,
 )
-from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS, ground_name
+from training.embedded.picture_world.scenes import COLOUR_NAMES, KINDS
 from training.embedded.picture_world.sizes import count_style
 
 Slots = dict[str, Text | str]
