@@ -92,6 +92,7 @@ def load(
     max_memory: str | None = None,
     devices: str | None = None,
     context: int | None = None,
+    slots: int | None = None,
     on_progress: Callable[[LoadProgress], None] | None = None,
     cancelled: Callable[[], bool] = never,
 ) -> Engine:
@@ -100,11 +101,12 @@ def load(
     Args:
         model, base, tower, template, force: which one: the fields of `Source`.
         device, dtype, quantize, max_memory, devices, context: where to and in what form: the fields of `Placement`.
+        slots: how many conversations at once; None for as many as there is memory for, up to 16.
         on_progress, cancelled: as for `open_model`, which also says what is raised.
     """
     return open_model(
         Source(_name(model), _name(base), _name(tower), template, force),
-        Placement(device, dtype, quantize, max_memory, devices, context),
+        Placement(device, dtype, quantize, max_memory, devices, context, slots),
         on_progress=on_progress,
         cancelled=cancelled,
     )

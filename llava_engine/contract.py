@@ -184,6 +184,29 @@ class Progress:
     count: TokenCount | None = None
 
 
+@dataclass(frozen=True)
+class Activity:
+    """What an engine of this process does now, and what it did since it was loaded; see `Engine.activity`.
+
+    Attributes:
+        running: answers that are being given, or read for.
+        waiting: questions that wait for a slot.
+        answers: those that have ended, in whatever way.
+        prompt_tokens: of all prompts.
+        cached_tokens: how many of them did not have to be read.
+        generated_tokens: of all answers.
+        steps: how often the model decoded; a step gives a token to each answer.
+    """
+
+    running: int
+    waiting: int
+    answers: int
+    prompt_tokens: int
+    cached_tokens: int
+    generated_tokens: int
+    steps: int
+
+
 def never() -> bool:
     """The `cancelled` of a caller who never cancels."""
     return False

@@ -18,6 +18,9 @@ DTYPES: tuple[str, ...] = get_args(Dtype)
 Quantization = Literal["none", "int8", "int4", "nf4"]
 QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
 
+MOST_SLOTS = 16
+"""Beyond so many rows a step takes about so many times as long: nothing is won."""
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _MEMORY = re.compile(
     r"(?:(?P<device>[a-z]+(?::\d+)?|\d+)=)?(?P<number>\d{1,15}(?:\.\d{1,9})?)\s*(?P<unit>[KMGT]?)i?B?", re.IGNORECASE
@@ -84,6 +87,8 @@ class Placement:
         max_memory: "6GiB", or "cuda:0=20GiB,cpu=8GiB": what may be used, in place of what is free.
         devices: spread the layers: "auto" for as many GPUs as it takes, "0,1" for these; "cpu" is a name too.
         context: the most tokens that a conversation may have; the model's own length where None.
+        slots: how many conversations are answered at once, each with keys and values of its own; None for as many as
+            fit beside the weights, up to `MOST_SLOTS`.
 
     Raises:
         UsageError: a value that its option can not have, on any machine and for any model.
@@ -95,6 +100,7 @@ class Placement:
     max_memory: str | None = _flag(None, "6GiB, or cuda:0=20GiB,cpu=8GiB: no more than this.", "SIZE")
     devices: str | None = _flag(None, "Spread the layers over GPUs: auto, or 0,1.", "LIST")
     context: int | None = _flag(None, "The most tokens of a conversation.", "N")
+    slots: int | None = _flag(1, "How many conversations at once.", "N")
 
     def __post_init__(self) -> None:
         if self.dtype not in ("auto", *DTYPES):
@@ -103,6 +109,8 @@ class Placement:
             raise UsageError(f"--quantize can not be {self.quantize!r}.", f"Known: {', '.join(QUANTIZATIONS)}.")
         if self.context is not None and self.context < 1:
             raise UsageError(f"--context can not be {self.context}.", "Say a number of tokens, as 4096.")
+        if self.slots is not None and not 1 <= self.slots <= MOST_SLOTS:
+            raise UsageError(f"--slots can not be {self.slots}.", f"Say 1 to {MOST_SLOTS}.")
         if self.device != "auto" and self.devices is not None:
             raise UsageError("--device and --devices are both given.", "Give one of them.")
         parse_max_memory(self.max_memory)

@@ -63,7 +63,8 @@ class Plan:
         parts: everything that takes memory, weights first.
         dtype: of weights that are not quantized: "bfloat16", …
         quantize: of the language model's layers: "none", "int8", "int4", "nf4".
-        context: tokens that the key/value cache is counted for.
+        context: tokens that a key/value cache is counted for.
+        slots: how many such caches are counted: conversations that are answered at once.
         remedies: when it does not fit, what would, the gentlest first.
     """
 
@@ -73,6 +74,7 @@ class Plan:
     quantize: str
     context: int
     remedies: tuple[Remedy, ...] = ()
+    slots: int = 1
 
     @property
     def total(self) -> int:

@@ -32,6 +32,7 @@ _NOT_IN_TRAINING = {
     "--quantize": "Quantized weights can not move by small steps; quantize the trained model when you open it.",
     "--max-memory": "No memory is planned for training; --batch makes a step smaller.",
     "--devices": "Training takes one device: --device.",
+    "--slots": "Nobody is answered while a model is trained.",
 }
 
 app = typer.Typer(

@@ -18,10 +18,16 @@ class StopMatcher:
         matched: the stop string that ended the text, or None.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
-        """Watch for these; empty ones are ignored."""
+    def __init__(self, stops: Sequence[str], before: str = "") -> None:
+        """Watch for these; empty ones are ignored.
+
+        Args:
+            stops: the stop strings.
+            before: what stands before the text: a stop may begin in it, and then ends the text where that begins.
+        """
         self._stops = tuple(stop for stop in stops if stop)
-        self._held = ""
+        self._held = before[len(before) - self._beginning(before) :]
+        self._before = len(self._held)  # of what is held or comes, so many letters are not of the text
         self.matched: str | None = None
 
     def push(self, text: str) -> str:
@@ -33,15 +39,25 @@ class StopMatcher:
         if ends:
             _, start, self.matched = min(ends)
             self._held = ""
-            return held[:start]
-        keep = max((_overlap(held, stop) for stop in self._stops), default=0)
+            return self._own(held[:start])
+        keep = self._beginning(held)
         self._held = held[len(held) - keep :]
-        return held[: len(held) - keep]
+        return self._own(held[: len(held) - keep])
 
     def flush(self) -> str:
         """What was held back, when nothing more will come."""
         held, self._held = self._held, ""
-        return held
+        return self._own(held)
+
+    def _beginning(self, text: str) -> int:
+        """How many characters at the end of a text may begin a stop string."""
+        return max((_overlap(text, stop) for stop in self._stops), default=0)
+
+    def _own(self, text: str) -> str:
+        """Without what stood there before."""
+        skipped = min(self._before, len(text))
+        self._before -= skipped
+        return text[skipped:]
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -1,1 +1,1 @@
-"""Prompts in, tokens out: the key/value cache, sampling, and the loop from prefill to the last token."""
+"""Prompts in, tokens out: rows that share one model, their keys and values, sampling, and the text of their answers."""

@@ -22,20 +22,19 @@ _BLOCK = 256  # positions by which a cache grows at least: copying it is seldom,
 
 
 class KeyValueCache:
-    """Keys and values of a batch of prompts, a layer each, in memory that grows by blocks.
+    """Keys and values of one row, a layer each, in memory that grows by blocks.
 
-    Keys are stored transposed, (B, kv_heads, d, capacity), values as (B, kv_heads, capacity, d): then the scores of one
+    Keys are stored transposed, (1, kv_heads, d, capacity), values as (1, kv_heads, capacity, d): then the scores of one
     new token are one product over memory that is read in order.
 
     Attributes:
-        held: the identity of each position that is in the cache (for a batch of one), in order.
+        held: the identity of each position that is in the cache, in order; whoever reads positions adds them.
     """
 
     def __init__(
         self,
         config: LanguageConfig | MptConfig,
         *,
-        batch: int = 1,
         device: torch.device | Sequence[torch.device],
         dtype: torch.dtype,
     ) -> None:
@@ -43,7 +42,7 @@ class KeyValueCache:
         count = config.num_hidden_layers
         self.held: list[Identity] = []
         self.layers = [
-            _LayerCache(batch, config.num_key_value_heads, config.head_dim, config.max_position_embeddings, one, dtype)
+            _LayerCache(config.num_key_value_heads, config.head_dim, config.max_position_embeddings, one, dtype)
             for one in ([device] * count if isinstance(device, torch.device) else device)
         ]
 
@@ -58,28 +57,34 @@ class KeyValueCache:
             layer.length = min(layer.length, length)
         del self.held[length:]
 
-    def reuse(self, prompt: Sequence[Identity]) -> int:
-        """Keep what the cache shares with a new prompt, forget the rest, and say how many positions that is.
+    def mend(self) -> None:
+        """After a step that broke off half-way: forget what only some layers hold."""
+        self.crop(len(self.held))
+
+    def shared(self, prompt: Sequence[Identity]) -> int:
+        """How many positions it shares with the beginning of a prompt.
 
         At least one position of the prompt is always left to be read, since the last one's logits are needed.
         """
-        shared = common_prefix(self.held, prompt)
-        shared = min(shared, len(prompt) - 1)
-        self.crop(shared)
-        return shared
+        return min(common_prefix(self.held, prompt), len(prompt) - 1)
+
+    def copy(self, other: KeyValueCache, length: int) -> None:
+        """Hold the first `length` positions of another cache, and nothing else."""
+        self.crop(0)
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine.append(theirs.keys[..., :length].transpose(-1, -2), theirs.values[:, :, :length])
+        self.held[:] = other.held[:length]
 
 
 class _LayerCache:
-    def __init__(
-        self, batch: int, heads: int, dim: int, usual_limit: int, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, heads: int, dim: int, usual_limit: int, device: torch.device, dtype: torch.dtype) -> None:
         self.usual_limit = usual_limit
-        self.keys = torch.empty(batch, heads, dim, 0, device=device, dtype=dtype)
-        self.values = torch.empty(batch, heads, 0, dim, device=device, dtype=dtype)
+        self.keys = torch.empty(1, heads, dim, 0, device=device, dtype=dtype)
+        self.values = torch.empty(1, heads, 0, dim, device=device, dtype=dtype)
         self.length = 0
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add (B, kv_heads, T, d); return all keys (B, kv_heads, d, S) and values (B, kv_heads, S, d)."""
+        """Add (1, kv_heads, T, d); return all keys (1, kv_heads, d, S) and values (1, kv_heads, S, d)."""
         end = self.length + k.shape[2]
         if end > self.keys.shape[3]:
             self._grow(end)
@@ -91,9 +96,9 @@ class _LayerCache:
     def _grow(self, needed: int) -> None:
         # By half again and whole blocks: few copies on the way to a long context, little left unused in a short one.
         capacity = -(-max(needed, min(self.keys.shape[3] * 3 // 2, self.usual_limit)) // _BLOCK) * _BLOCK
-        batch, heads, dim, _ = self.keys.shape
-        keys = self.keys.new_empty(batch, heads, dim, capacity)
-        values = self.values.new_empty(batch, heads, capacity, dim)
+        _, heads, dim, _ = self.keys.shape
+        keys = self.keys.new_empty(1, heads, dim, capacity)
+        values = self.values.new_empty(1, heads, capacity, dim)
         keys[:, :, :, : self.length] = self.keys[:, :, :, : self.length]
         values[:, :, : self.length] = self.values[:, :, : self.length]
         self.keys, self.values = keys, values
@@ -127,6 +132,10 @@ class FeatureCache:
     def make_room(self, tokens: int) -> None:
         """Hold at least so many from now on, so that all pictures of one prompt stay while it is read."""
         self._capacity = max(self._capacity, tokens)
+
+    def clear(self) -> None:
+        """Forget all pictures."""
+        self._features.clear()
 
     def put(self, sha256: str, features: Tensor) -> None:
         """Keep a picture's features."""

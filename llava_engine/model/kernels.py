@@ -17,6 +17,9 @@ from torch import Tensor, nn
 # Weights are quantized by blocks of about so many numbers, so that float32 copies stay small beside the weight itself.
 BLOCK = 2_000_000
 
+# Activations of -1 to 1 in unsigned bytes: code = x / step + zero, so that 0, 1 and -1 are exact.
+INT8_STEP, INT8_ZERO = 1 / 127, 128
+
 
 class PlainLinear(nn.Module):
     """torch's own product, with the input cast to the weight's dtype and the output back."""
@@ -50,8 +53,10 @@ class PackedLinear(nn.Module):
 class Int8Linear(nn.Module):
     """Weights in int8 with one scale an output row, activations quantized on the fly (fbgemm, on a CPU).
 
-    fbgemm has one activation scale for the whole input, and the first token of a Llama has outliers hundreds of times
-    the size of the rest, which would round every other row to nothing: so each row is first divided by its maximum.
+    Each row is first divided by its maximum, and all rows are then quantized by one scale, which is said beforehand.
+    fbgemm's own dynamic form takes it from the largest and the smallest number of the whole input: there a row's
+    result would depend on its neighbours, and a Llama's first token, with outliers hundreds of times the size of the
+    rest, would round every other row to nothing.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -73,7 +78,10 @@ class Int8Linear(nn.Module):
         """(…, in) -> (…, out) in the dtype of x."""
         wide = x.float()
         top = wide.abs().amax(-1, keepdim=True).clamp_min(1e-12)
-        y = torch.ops.quantized.linear_dynamic(wide / top, self.packed, False) * top
+        y = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            wide / top, INT8_STEP, INT8_ZERO, self.packed
+        )
+        y = y * top
         return (y if self.bias is None else y + self.bias).to(x.dtype)  # type: ignore[no-any-return]
 
 

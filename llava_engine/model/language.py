@@ -7,6 +7,7 @@ of the embeddings that come in (float32 on a CPU, whatever the weights are). Kno
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -32,6 +33,10 @@ class LayerCache(Protocol):
         ...
 
 
+Cached = LayerCache | Sequence[LayerCache]
+"""What a layer is called with: one cache for all rows of a call, or one for each row."""
+
+
 class LanguageModel(nn.Module):
     """A causal language model."""
 
@@ -55,7 +60,7 @@ class LanguageModel(nn.Module):
         positions: Tensor,
         *,
         mask: Tensor | None = None,
-        cache: list[LayerCache] | None = None,
+        cache: Sequence[Cached] | None = None,
     ) -> Tensor:
         """Run all layers and the final norm.
 
@@ -63,7 +68,8 @@ class LanguageModel(nn.Module):
             x: (B, T, hidden_size) embeddings.
             positions: (T,) or (B, T), counted from 0 at the start of the prompt.
             mask: (B or 1, 1, T, S) bool, true where a query may look; None is causal, the T queries being the last.
-            cache: one `LayerCache` a layer; S then counts what it holds, these T included.
+            cache: one `LayerCache` a layer; S then counts what it holds, these T included. Or, for rows of different
+                lengths, a layer's caches, one for each row: each row then looks at its own, without a mask.
 
         Returns:
             (B, T, hidden_size).
@@ -96,9 +102,7 @@ class LanguageLayer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = GatedMLP(config)
 
-    def forward(
-        self, x: Tensor, rotary: Rotary, *, mask: Tensor | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, *, mask: Tensor | None = None, cache: Cached | None = None) -> Tensor:
         """(B, T, hidden_size) -> (B, T, hidden_size)."""
         x = x + self.attention(self.input_layernorm(x), rotary, mask=mask, cache=cache)
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
@@ -120,13 +124,14 @@ class Attention(nn.Module):
         q, k = torch.split(rotate(turned, rotary), [self.heads, self.kv_heads], dim=1)
         return q, k, v
 
-    def forward(
-        self, x: Tensor, rotary: Rotary, *, mask: Tensor | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary, *, mask: Tensor | None = None, cache: Cached | None = None) -> Tensor:
         """(B, T, hidden) -> (B, T, hidden)."""
         q, k, v = self.project(x, rotary)
         if cache is None:
             attended = attend(q, k.transpose(-1, -2), v, mask)
+        elif isinstance(cache, Sequence):
+            rows = zip(q.split(1), k.split(1), v.split(1), cache, strict=True)  # type: ignore[no-untyped-call]
+            attended = torch.cat([attend(one_q, *own.append(one_k, one_v), None) for one_q, one_k, one_v, own in rows])
         else:
             keys, values = cache.append(k, v)
             attended = attend(q, keys, values, mask)

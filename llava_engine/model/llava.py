@@ -6,11 +6,13 @@ reads both alike. Readable top to bottom; knows no text, no files and no samplin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from llava_engine.model.config import LlavaConfig, MptConfig
-from llava_engine.model.language import LanguageModel, LayerCache
+from llava_engine.model.language import Cached, LanguageModel
 from llava_engine.model.mpt import MptModel
 from llava_engine.model.projector import Projector
 from llava_engine.model.tiles import merge
@@ -45,7 +47,15 @@ class LlavaModel(nn.Module):
             views: (N, 3, image_size, image_size): the whole picture and its tiles; just the one without tiles.
             size: (height, width) of the picture itself, in pixels.
         """
-        features = self.encode_pictures(views)  # (N, picture_tokens, hidden)
+        return self.join_views(self.encode_pictures(views), size)
+
+    def join_views(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """The second half of `picture_features`, for views that were encoded one by one.
+
+        Args:
+            features: (N, picture_tokens, hidden_size) of the views.
+            size: (height, width) of the picture itself, in pixels.
+        """
         return features[0] if self.config.tiles is None else merge(features, size, self.config, self.image_newline)
 
     def embed(self, ids: Tensor, features: Tensor | None) -> Tensor:
@@ -71,7 +81,7 @@ class LlavaModel(nn.Module):
         *,
         positions: Tensor | None = None,
         mask: Tensor | None = None,
-        cache: list[LayerCache] | None = None,
+        cache: Sequence[Cached] | None = None,
     ) -> Tensor:
         """Logits for every position; without tiles, which go through `picture_features` and `embed`.
 

@@ -7,12 +7,14 @@ knows distances only, so a row may begin anywhere. Knows no pictures, no text, n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llava_engine.model.config import MptConfig
-from llava_engine.model.language import LayerCache
+from llava_engine.model.language import Cached
 
 
 class MptModel(nn.Module):
@@ -38,7 +40,7 @@ class MptModel(nn.Module):
         positions: Tensor,
         *,
         mask: Tensor | None = None,
-        cache: list[LayerCache] | None = None,
+        cache: Sequence[Cached] | None = None,
     ) -> Tensor:
         """Run all layers and the final norm.
 
@@ -46,13 +48,13 @@ class MptModel(nn.Module):
             x: (B, T, hidden_size) embeddings.
             positions: not needed; the tokens of a row are taken to follow one another, the T being the last of the S.
             mask: (B or 1, 1, T, S) bool, true where a query may look, never ahead; None is everywhere behind.
-            cache: one `LayerCache` a layer; S then counts what it holds, these T included.
+            cache: one `LayerCache` a layer, or a layer's caches, one for each row: as for `LanguageModel`.
 
         Returns:
             (B, T, hidden_size).
         """
         count = x.shape[1]
-        bias = self.bias(count, count + (cache[0].length if cache else 0), x.device)
+        bias = self.bias(count, count + (_longest(cache[0]) if cache else 0), x.device)
         if count > 1:
             bias = bias.to(x.dtype)  # which fused attention wants; once for all layers
         for index, layer in enumerate(self.layers):
@@ -83,9 +85,7 @@ class MptLayer(nn.Module):
         self.norm_2 = nn.LayerNorm(config.hidden_size, config.layer_norm_eps, bias=False)
         self.mlp = MptMLP(config)
 
-    def forward(
-        self, x: Tensor, bias: Tensor, *, mask: Tensor | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor, *, mask: Tensor | None = None, cache: Cached | None = None) -> Tensor:
         """(B, T, hidden_size) -> (B, T, hidden_size)."""
         x = x + self.attention(self.norm_1(x), bias, mask=mask, cache=cache)
         return x + self.mlp(self.norm_2(x))  # type: ignore[no-any-return]
@@ -100,11 +100,13 @@ class MptAttention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
         self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 
-    def forward(
-        self, x: Tensor, bias: Tensor, *, mask: Tensor | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor, *, mask: Tensor | None = None, cache: Cached | None = None) -> Tensor:
         """(B, T, hidden) -> (B, T, hidden)."""
         q, k, v = self.qkv(x).unflatten(-1, (-1, self.dim)).transpose(1, 2).chunk(3, dim=1)  # each (B, heads, T, d)
+        if isinstance(cache, Sequence):
+            rows = zip(q.split(1), k.split(1), v.split(1), cache, strict=True)
+            attended = [attend_last(one_q, *own.append(one_k, one_v), bias) for one_q, one_k, one_v, own in rows]
+            return self.out(torch.cat(attended).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
         keys, values = (k.transpose(-1, -2), v) if cache is None else cache.append(k, v)
         return self.out(attend(q, keys, values, bias, mask).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
@@ -130,6 +132,15 @@ def alibi_slopes(heads: int, bias_max: float) -> list[float]:
     powers = 1 << (heads - 1).bit_length()
     slopes: list[float] = [2.0 ** (-bias_max * power / powers) for power in range(1, powers + 1)]
     return slopes if powers == heads else [*slopes[1::2], *slopes[::2]][:heads]
+
+
+def attend_last(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+    """`attend` with a longer row's bias: counted from each query backwards, its end is that of a shorter row."""
+    return attend(q, keys, values, bias[..., bias.shape[-1] - keys.shape[-1] :], None)
+
+
+def _longest(caches: Cached) -> int:
+    return max(one.length for one in caches) if isinstance(caches, Sequence) else caches.length
 
 
 def attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:

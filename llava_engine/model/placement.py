@@ -20,7 +20,7 @@ from llava_engine.model.config import LlavaConfig
 from llava_engine.model.free_memory import limit_for
 from llava_engine.model.linear import SMALL_MODEL_PARAMETERS, has_fast_bfloat16, linear_bytes
 from llava_engine.model.skeleton import skeleton
-from llava_engine.opening import AUTO, DTYPES, Placement, parse_max_memory
+from llava_engine.opening import AUTO, DTYPES, MOST_SLOTS, Placement, parse_max_memory
 from llava_engine.plan import Part, Place, Plan, Remedy
 
 TORCH_DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
@@ -29,8 +29,8 @@ TORCH_DTYPES: Mapping[str, torch.dtype] = {name: getattr(torch, name) for name i
 _LEAST_SLACK, _MOST_SLACK = 2**25, 2**28
 _LEAST_CONTEXT = 1024  # room for a picture of LLaVA 1.5 and a conversation about it; less helps nobody
 
-# How it is asked for, the devices, the quantization, the context.
-_Choice = tuple[str, Sequence[torch.device], str, int]
+# How it is asked for, the devices, the quantization, the context, the slots.
+_Choice = tuple[str, Sequence[torch.device], str, int, int]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class _Sizes:
     embeddings: int
     layers: tuple[int, ...]
     head: int
-    cache: int  # a layer
+    cache: int  # a layer, all slots together
     features: int
     step: int
 
@@ -72,10 +72,15 @@ def plan(
     auto = devices == "auto" or (device == "auto" and devices is None)
     tries = [asked[:count] for count in range(1, len(asked) + 1)] if auto else [asked]
     drafts = _Drafts(config, stored, placement.dtype, parse_max_memory(placement.max_memory))
-    wanted = context or longest
-    plans = [drafts.on(some, quantize, wanted) for some in tries]
-    best = next((one for one in plans if one.fits), plans[-1])
-    return best if best.fits else replace(best, remedies=_remedies(drafts, asked, quantize, wanted))
+    wanted, slots = context or longest, placement.slots or 1
+    plans = [(some, drafts.on(some, quantize, wanted, slots)) for some in tries]
+    some, best = next((one for one in plans if one[1].fits), plans[-1])
+    if not best.fits:
+        return replace(best, remedies=_remedies(drafts, asked, quantize, wanted, slots))
+    if placement.slots is None and all(place.free is not None for place in best.places):
+        more = (drafts.on(some, quantize, wanted, count) for count in range(MOST_SLOTS, 1, -1))
+        return next((one for one in more if one.fits), best)
+    return best
 
 
 class _Drafts:
@@ -88,34 +93,38 @@ class _Drafts:
         self._limits = limits
         self._model = skeleton(config)
 
-    def on(self, devices: Sequence[torch.device], quantize: str, context: int) -> Plan:
+    def on(self, devices: Sequence[torch.device], quantize: str, context: int, slots: int) -> Plan:
         """The plan on these devices, whether it fits or not."""
         dtype = choose_dtype(self._dtype, devices, self._stored, _count(self._model))
-        sizes = _sizes(self._model, self._config, dtype, quantize, context, side_dtype(devices, dtype))
+        sizes = _sizes(self._model, self._config, dtype, quantize, context, slots, side_dtype(devices, dtype))
         places = _places(devices, self._limits)
         name = str(dtype).removeprefix("torch.")
-        return Plan(tuple(places), tuple(_parts(sizes, places)), name, quantize, context)
+        return Plan(tuple(places), tuple(_parts(sizes, places)), name, quantize, context, slots=slots)
 
 
-def _remedies(drafts: _Drafts, asked: Sequence[torch.device], quantize: str, wanted: int) -> tuple[Remedy, ...]:
+def _remedies(
+    drafts: _Drafts, asked: Sequence[torch.device], quantize: str, wanted: int, slots: int
+) -> tuple[Remedy, ...]:
     """Other choices that fit, those that change the least first."""
     fewer = [size for size in (wanted // 2, wanted // 4, wanted // 8) if size >= _LEAST_CONTEXT]
     smaller = [name for name in ("int8", "int4") if quantize == "none" or (quantize, name) == ("int8", "int4")]
     every = [torch.device(name) for name in _names("auto", "auto")]
-    choices: list[_Choice] = [("--devices auto", every, quantize, wanted)] if len(every) > len(asked) else []
-    choices += [(f"--quantize {name}", asked, name, wanted) for name in smaller]
-    choices += [(f"--context {size}", asked, quantize, size) for size in fewer]
+    choices: list[_Choice] = [("--devices auto", every, quantize, wanted, slots)] if len(every) > len(asked) else []
+    fewer_slots = dict.fromkeys(count for count in (slots // 2, 1) if 0 < count < slots)
+    choices += [(f"--slots {count}", asked, quantize, wanted, count) for count in fewer_slots]
+    choices += [(f"--quantize {name}", asked, name, wanted, slots) for name in smaller]
+    choices += [(f"--context {size}", asked, quantize, size, slots) for size in fewer]
     found = _fitting(drafts, choices)
     for name in smaller:
         if not found:
-            found = _fitting(drafts, [(f"--quantize {name} --context {n}", asked, name, n) for n in fewer])
+            found = _fitting(drafts, [(f"--quantize {name} --context {n}", asked, name, n, slots) for n in fewer])
     if asked[0].type != "cpu":
-        found += _fitting(drafts, [("--device cpu", [torch.device("cpu")], quantize, wanted)])
+        found += _fitting(drafts, [("--device cpu", [torch.device("cpu")], quantize, wanted, slots)])
     return tuple(found)
 
 
 def _fitting(drafts: _Drafts, choices: Iterable[_Choice]) -> list[Remedy]:
-    plans = [(options, drafts.on(devices, quantize, context)) for options, devices, quantize, context in choices]
+    plans = [(choice[0], drafts.on(*choice[1:])) for choice in choices]
     return [Remedy(options, plan.total) for options, plan in plans if plan.fits]
 
 
@@ -247,7 +256,13 @@ def _ends(count: int, rooms: Sequence[int | None]) -> list[int]:
 
 
 def _sizes(
-    model: nn.Module, config: LlavaConfig, dtype: torch.dtype, quantize: str, context: int, side: torch.dtype
+    model: nn.Module,
+    config: LlavaConfig,
+    dtype: torch.dtype,
+    quantize: str,
+    context: int,
+    slots: int,
+    side: torch.dtype,
 ) -> _Sizes:
     tower = projector = embeddings = head = 0
     layers = [0] * config.language.num_hidden_layers
@@ -267,7 +282,7 @@ def _sizes(
     tiles = max((high * wide for high, wide in config.tiles.pinpoints), default=0) if config.tiles else 0
     tokens = config.picture_tokens * (1 + tiles // config.vision.image_size**2)
     features = max(tokens, KEPT_PICTURE_TOKENS) * language.hidden_size * side.itemsize
-    cache = 2 * language.num_key_value_heads * language.head_dim * context * side.itemsize
+    cache = slots * 2 * language.num_key_value_heads * language.head_dim * context * side.itemsize
     return _Sizes(
         tower, projector, embeddings, tuple(layers), head, cache, features,
         _step(model, config, dtype, context),

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from llava_engine.contract import GREEDY
 from llava_engine.decoding.cache import KeyValueCache
-from llava_engine.decoding.stream import generate
+from llava_engine.decoding.sampling import sample
+from llava_engine.decoding.steps import decode, prefill
 from llava_engine.model.llava import LlavaModel
 from llava_engine.parity.original import Original
 from llava_engine.parity.tokens import OriginalTokenizer
@@ -21,7 +22,11 @@ from llava_engine.parity.tokens import OriginalTokenizer
 def greedy(model: LlavaModel, embeddings: Tensor) -> Iterator[int]:
     """The likeliest token after (1, T, hidden_size), again and again, without an end."""
     cache = KeyValueCache(model.config.language, device=embeddings.device, dtype=torch.float32)
-    return generate(model, [0] * embeddings.shape[1], embeddings, cache, GREEDY)
+    logits = prefill(model, embeddings, cache)
+    while True:
+        token = sample(logits, GREEDY, (), None)
+        yield token
+        logits = decode(model, [token], [cache])[0]
 
 
 def new_tokens(original: Original, embeddings: Tensor, stop: str, max_new_tokens: int) -> Iterator[int]:

@@ -14,7 +14,8 @@ from llava_engine.plan import Part, Plan
 def plan_lines(plan: Plan) -> Iterator[str]:
     """What goes where, device by device, and what would fit when it does not."""
     form = "not quantized" if plan.quantize == "none" else f"layers in {plan.quantize}"
-    yield f"{plan.dtype}, {form}, {plan.context:,} tokens of context"
+    at_once = f" for each of {plan.slots} at once" if plan.slots > 1 else ""
+    yield f"{plan.dtype}, {form}, {plan.context:,} tokens of context{at_once}"
     for at, place in enumerate(plan.places):
         free = "" if place.free is None else f"; {gibibytes(place.free)} may be used"
         yield f"{place.device}: needs {gibibytes(plan.needed(at))}{free}"

@@ -100,7 +100,7 @@ def peer(folder: Path) -> Callable[[torch.Tensor, int], object]:
 def decode_ours(engine: Engine, timed: Callable[[Callable[[], object]], float], new: int) -> float:
     """Seconds for `new` - 1 decode steps behind a prompt of 320 tokens, whatever the tokens are."""
     from llava_engine.decoding.cache import KeyValueCache
-    from llava_engine.decoding.stream import decode_step, prefill
+    from llava_engine.decoding.steps import decode, prefill
 
     model = engine._model
     cache = KeyValueCache(model.config.language, device=torch.device("cpu"), dtype=torch.float32)
@@ -109,7 +109,7 @@ def decode_ours(engine: Engine, timed: Callable[[Callable[[], object]], float], 
     def steps() -> None:
         nonlocal logits
         for _ in range(new - 1):
-            logits = decode_step(model, int(logits.argmax()), cache)
+            logits = decode(model, [int(logits.argmax())], [cache])[0]
 
     return timed(steps)
 
@@ -128,12 +128,18 @@ def turns(engine: Engine, timed: Callable[[Callable[[], object]], float]) -> tup
         return reply
 
     second = first.then(Message.assistant("Something red. " * 4)).then(Message.user("And what colour is it?"))
-    engine._cache = engine._empty_cache()
-    engine._features = type(engine._features)()
+    forget(engine)
     cold = timed(lambda: run(second))
-    engine._cache = engine._empty_cache()
+    engine._open_scheduler()._slots.forget()
     run(first)
     return cold, timed(lambda: run(second))
+
+
+def forget(engine: Engine) -> None:
+    """Let go of all that is kept of conversations and pictures."""
+    scheduler = engine._open_scheduler()
+    scheduler._slots.forget()
+    scheduler.reader.features.clear()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ SAMPLING = Sampling(max_new_tokens=12)
 def load(name: str) -> Engine:
     golden = forward(name)
     base = FIXTURES / golden["base"] if golden.get("base") else None
-    return llava_engine.load(FIXTURES / golden["checkpoint"], base=base, device="cpu", dtype="float32")
+    return llava_engine.load(FIXTURES / golden["checkpoint"], base=base, device="cpu", dtype="float32", slots=1)
 
 
 @pytest.fixture(scope="module", params=FORWARDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -12,7 +11,7 @@ import torch
 from PIL import Image
 
 import llava_engine
-from llava_engine import Conversation, Message, Reply, Sampling
+from llava_engine import Conversation, Message, Progress, Reply, Sampling
 from llava_engine.engine import Engine
 from llava_engine.model.vision import VisionTower
 from llava_engine.pictures.opening import Picture, open_picture
@@ -134,18 +133,12 @@ def test_many_at_once_are_each_answered_as_alone(folder: Path, engine: Engine) -
 
 
 def test_cancel_ends_within_one_token_and_keeps_what_was_said(engine: Engine) -> None:
-    stop = threading.Event()
-    said: list[str] = []
     conversation = Conversation((Message.user("Hi"),))
-    for item in engine.stream(conversation, Sampling(max_new_tokens=50), cancelled=stop.is_set):
-        if isinstance(item, Reply):
-            reply = item
-        elif isinstance(item, str):
-            said.append(item)
-            if len(said) == 3:
-                stop.set()
-    assert reply.finish_reason == "cancelled"
-    assert reply.text == "".join(said)
+    cancelled = engine.stream(conversation, Sampling(max_new_tokens=50), cancelled=lambda: engine.activity().steps >= 3)
+    *said, reply = (item for item in cancelled if not isinstance(item, Progress))
+    assert isinstance(reply, Reply) and reply.finish_reason == "cancelled"
+    assert len(reply.token_ids) == 4  # one of the prompt, and one a step
+    assert reply.text == "".join(map(str, said))
     full = run(engine, conversation, max_new_tokens=50)
     assert full.token_ids[: len(reply.token_ids)] == reply.token_ids
     assert full.text.startswith(reply.text.removesuffix("\ufffd"))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import llava_engine
 from llava_engine import Conversation, Message, Reply
+from llava_engine.checkpoints.open import open_checkpoint
 from llava_engine.engine import Engine
 from llava_engine.errors import ModelError
 from llava_engine.pictures.opening import Picture, open_picture
@@ -97,11 +98,16 @@ def picture(colour: str, size: tuple[int, int] = (70, 50)) -> Picture:
 
 def logits_of(engine: Engine, conversation: Conversation) -> Tensor:
     """After the whole prompt, read in one go without any cache."""
-    prompt, _ = engine._prompt(conversation)
-    x = engine._embed(prompt, conversation.pictures, 0)
-    language = engine._model.language_model
+    model, checkpoint = engine._model, open_checkpoint(engine.card.folder)
+    prompt = checkpoint.encoder.encode(conversation)
     with torch.inference_mode():
-        return language.logits(language(x, torch.arange(x.shape[1])))[0, -1]
+        seen = [
+            model.encode_pictures(torch.from_numpy(checkpoint.preprocessing.views(one)))
+            for one in conversation.pictures
+        ]
+        features = torch.cat([one.flatten(0, 1) for one in seen]) if seen else None
+        x = model.embed(torch.tensor([prompt.ids]), features)
+        return model.language_model.logits(model.language_model(x, torch.arange(x.shape[1])))[0, -1]
 
 
 def test_several_turns_and_pictures_warm_are_those_of_a_cold_start(folder: Path, engine: Engine) -> None:

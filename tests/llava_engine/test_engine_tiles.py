@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(folder: Path) -> Engine:
-    return llava_engine.load(folder, device="cpu")
+    return llava_engine.load(folder, device="cpu", slots=1)
 
 
 def conversation_of(*images: Image.Image) -> Conversation:
@@ -101,7 +101,8 @@ def test_a_cache_that_ends_within_a_picture_goes_on_there(folder: Path, engine: 
     """Cancelled while it was being read, or cut: the rest of its tokens follow."""
     conversation = conversation_of(NOISE[2])
     whole = run(engine, conversation, max_new_tokens=8)
-    engine._cache.crop(whole.prompt_tokens - whole.picture_tokens[0] // 2)
+    (cache,) = engine._open_scheduler()._slots._free
+    cache.crop(whole.prompt_tokens - whole.picture_tokens[0] // 2)
     again = run(engine, conversation, max_new_tokens=8)
     assert 0 < again.cached_tokens < whole.prompt_tokens - 1
     assert again.token_ids == whole.token_ids

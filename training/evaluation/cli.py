@@ -9,13 +9,17 @@ import typer
 
 from llava_engine.files.atomic import storage_errors, write_text
 from llava_engine.flags import mounted
-from llava_engine.opening import Placement, Source
+from llava_engine.opening import MOST_SLOTS, Placement, Source
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 
 # A file that holds these two lines keeps the rest of its text: README.md and the model card.
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"
 
+Slots = Annotated[
+    int | None,
+    typer.Option("--slots", metavar="N", min=1, max=MOST_SLOTS, help="How many at once. Else what memory allows."),
+]
 Markdown = Annotated[
     Path | None,
     typer.Option(
@@ -37,6 +41,7 @@ def pictures(
     items: Annotated[int, typer.Option("--items", min=1, max=8, help="Most items in a picture.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
     markdown: Markdown = None,
+    slots: Slots = None,
     *,
     source: Source,
     placement: Placement,

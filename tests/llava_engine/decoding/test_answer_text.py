@@ -6,7 +6,7 @@ import pytest
 
 from llava_engine.conversation import templates
 from llava_engine.conversation.tokenizer import Tokenizer
-from llava_engine.decoding.stream import AnswerText
+from llava_engine.decoding.text import AnswerText
 from tests.llava_engine.conversation.tiny_tokenizers import byte_level, llama
 
 

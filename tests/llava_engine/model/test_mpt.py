@@ -14,10 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from llava_engine.contract import GREEDY, Sampling
-from llava_engine.decoding.batch import generate_batch
 from llava_engine.decoding.cache import KeyValueCache
-from llava_engine.decoding.stream import CancelledError, decode_step, generate, prefill
+from llava_engine.decoding.slots import Slots
+from llava_engine.decoding.steps import CancelledError, decode, prefill, prefill_chunk
 from llava_engine.model.config import MptConfig
 from llava_engine.model.llava import LlavaModel
 from llava_engine.model.mpt import MptModel
@@ -154,7 +153,7 @@ def test_cached_is_cold(heads: int, length: int) -> None:
     embeddings = model.language_model.embed(torch.tensor([ids[:length]]))
     same(prefill(model, embeddings, cache), expected[length - 1])
     for place in range(length, len(ids)):
-        same(decode_step(model, ids[place], cache), expected[place])
+        same(decode(model, [ids[place]], [cache])[0], expected[place])
 
 
 @pytest.mark.parametrize("shared", [1, 17, 30])
@@ -162,29 +161,31 @@ def test_a_prompt_that_shares_its_beginning_is_read_on_from_there(shared: int) -
     model = llava(SMALL)
     first = drawn(40, seed=1).tolist()
     second = [*first[:shared], 2, *drawn(25, seed=2).tolist()]
-    cache = KeyValueCache(model.config.language, device=CPU, dtype=torch.float32)
+    slots = Slots(lambda: KeyValueCache(model.config.language, device=CPU, dtype=torch.float32), 1)
     for prompt in (first, second):
-        start = cache.reuse(prompt)
-        assert start == (shared if prompt is second else 0)
-        embeddings = model.language_model.embed(torch.tensor([prompt[start:]]))
-        token = next(generate(model, prompt, embeddings, cache, GREEDY))
-        assert token == cold(model, prompt)[-1].argmax()
-        cold_logits = cold(model, [*prompt, token])[-1]
-        same(decode_step(model, token, cache), cold_logits)
-        cache.crop(len(prompt))
+        cache = slots.take(prompt)
+        assert cache.length == (shared if prompt is second else 0)
+        embeddings = model.language_model.embed(torch.tensor([prompt[cache.length :]]))
+        same(prefill(model, embeddings, cache), cold(model, prompt)[-1])
+        same(decode(model, [7], [cache])[0], cold(model, [*prompt, 7])[-1])
+        cache.held.extend(prompt[len(cache.held) :])
+        cache.mend()
+        slots.give_back(cache)
 
 
 def test_a_prompt_given_up_half_way_is_taken_up_again() -> None:
     model = llava(SMALL)
     prompt = drawn(600).tolist()
     cache = KeyValueCache(model.config.language, device=CPU, dtype=torch.float32)
-    asked: Iterator[bool] = iter([False, True])
     embeddings = model.language_model.embed(torch.tensor([prompt]))
+    prefill_chunk(model, embeddings[:, :100], cache)
+    cache.held.extend(prompt[:100])
+    asked: Iterator[bool] = iter([False] * (SMALL.num_hidden_layers - 1) + [True])
     with pytest.raises(CancelledError):
-        next(generate(model, prompt, embeddings, cache, GREEDY, cancelled=lambda: next(asked)))
-    start = cache.reuse(prompt)
-    assert 0 < start < len(prompt)
-    same(prefill(model, embeddings[:, start:], cache), cold(model, prompt)[-1])
+        prefill_chunk(model, embeddings[:, 100:], cache, lambda: next(asked))
+    cache.mend()
+    assert [layer.length for layer in cache.layers] == [100] * SMALL.num_hidden_layers
+    same(prefill(model, embeddings[:, 100:], cache), cold(model, prompt)[-1])
 
 
 def test_answers_in_a_batch_are_those_of_single_runs() -> None:
@@ -200,11 +201,13 @@ def test_answers_in_a_batch_are_those_of_single_runs() -> None:
     # Rows end at different steps; what goes on must not notice.
     limits = [count, 4, count, 7, count]
     rows: list[list[int]] = [[] for _ in prompts]
-    embedded = [(ids, model.language_model.embed(torch.tensor(ids))) for ids in prompts]
-    sampling = Sampling(temperature=0)
-    for tokens in generate_batch(model, embedded, sampling, torch.float32, lambda row: len(rows[row]) < limits[row]):
-        for row, token in enumerate(tokens):
-            rows[row] += [] if token is None else [token]
+    caches = [KeyValueCache(model.config.language, device=CPU, dtype=torch.float32) for _ in prompts]
+    for row, (prompt, cache) in enumerate(zip(prompts, caches, strict=True)):
+        rows[row].append(int(prefill(model, model.language_model.embed(torch.tensor([prompt])), cache).argmax()))
+    while going := [row for row in range(len(prompts)) if len(rows[row]) < limits[row]]:
+        logits = decode(model, [rows[row][-1] for row in going], [caches[row] for row in going])
+        for row, token in zip(going, logits.argmax(-1).tolist(), strict=True):
+            rows[row].append(token)
     assert rows == [answer[:limit] for answer, limit in zip(expected, limits, strict=True)]
 
 
