@@ -13,10 +13,15 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.embedded.picture_world.scenes import SIDE, Item, Rgb, Scene, contrast
+from training.embedded.picture_world.scenes import LEAST_CONTRAST, SIDE, Item, Rgb, Scene, contrast
 from training.embedded.picture_world.shapes import Part, Points, Role, parts
+from training.embedded.picture_world.textures import textured
 
 PADDING: Rgb = (127, 127, 127)
+_FILTERS = (
+    *(Image.Resampling.BICUBIC, Image.Resampling.BICUBIC),
+    *(Image.Resampling.BILINEAR, Image.Resampling.LANCZOS),
+)
 _DARK: Rgb = (30, 30, 30)
 _LIGHT: Rgb = (250, 250, 250)
 _TRUNKS: tuple[Rgb, ...] = ((139, 69, 19), (101, 67, 33), (121, 85, 72), (90, 60, 40))
@@ -25,24 +30,28 @@ _TRUNKS: tuple[Rgb, ...] = ((139, 69, 19), (101, 67, 33), (121, 85, 72), (90, 60
 def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
     """The picture in its padded square, RGB, `SIDE` by `SIDE`; `rng` draws the lots for reduction, JPEG and noise."""
     lot = rng.random()
-    scale = 2 if lot < 0.6 else 3 if lot < 0.87 else 4 if lot < 0.97 else 1
+    scale = 2 if lot < 0.62 else 3 if lot < 0.84 else 4 if lot < 0.93 else 1
     image = Image.new("RGB", (SIDE * scale, SIDE * scale), PADDING)
     left = (SIDE - scene.width) * scale // 2
     top = (SIDE - scene.height) * scale // 2
     box = (left, top, left + scene.width * scale, top + scene.height * scale)
     draw = ImageDraw.Draw(image)
-    draw.rectangle((left, top, box[2] - 1, box[3] - 1), fill=scene.ground)
+    if scene.ground_end is None:
+        draw.rectangle((left, top, box[2] - 1, box[3] - 1), fill=scene.ground)
+    else:
+        image.paste(textured(scene, box[2] - left, box[3] - top, rng), box)
+    lot = rng.random()
+    hand = rng if lot < 0.1 else None
+    if 0.1 < lot < 0.18:
+        _draw_shadows(draw, scene, (left, top), scale, rng)
     for item in scene.items:
-        draw_item(draw, item, scene, (left, top), scale)
+        draw_item(draw, item, scene, (left, top), scale, hand)
     early, late = (rng.random() < 0.08, rng.random() < 0.07)
     if early:
         image.paste(_through_jpeg(image.crop(box), rng), box)
     if scale > 1:
         lot = rng.random()  # a plain mean is by far the fastest
-        if lot < 0.65:
-            image = image.reduce(scale)
-        else:
-            image = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC if lot < 0.9 else Image.Resampling.BILINEAR)
+        image = image.reduce(scale) if lot < 0.65 else image.resize((SIDE, SIDE), _FILTERS[int(lot * 997) % 4])
     if late:
         inner = (left // scale, top // scale, left // scale + scene.width, top // scale + scene.height)
         image.paste(_through_jpeg(image.crop(inner), rng), inner)
@@ -53,7 +62,7 @@ def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
 def draw_large(scene: Scene, side: int) -> Image.Image:
     """The picture without padding, clean and smooth, its longer side `side` pixels."""
     scale = 4 * side // SIDE
-    image = Image.new("RGB", (scene.width * scale, scene.height * scale), scene.ground)
+    image = textured(scene, scene.width * scale, scene.height * scale, random.Random(0))
     draw = ImageDraw.Draw(image)
     for item in scene.items:
         draw_item(draw, item, scene, (0, 0), scale)
@@ -61,8 +70,18 @@ def draw_large(scene: Scene, side: int) -> Image.Image:
     return image.resize((round(scene.width * ratio), round(scene.height * ratio)), Image.Resampling.BOX)
 
 
-def draw_item(draw: ImageDraw.ImageDraw, item: Item, scene: Scene, origin: tuple[int, int], scale: float) -> None:
-    """Draw one item of a scene whose upper left corner is `origin`, at `scale` pixels for one of the model's."""
+def draw_item(
+    draw: ImageDraw.ImageDraw,
+    item: Item,
+    scene: Scene,
+    origin: tuple[int, int],
+    scale: float,
+    hand: random.Random | None = None,
+) -> None:
+    """Draw one item of a scene whose upper left corner is `origin`, at `scale` pixels for one of the model's.
+
+    With `hand`, its lines are a little unsteady.
+    """
     radius = item.radius * min(scene.width, scene.height) * scale
     stroke = 0.0 if item.style == "filled" else item.stroke * radius
     middle = (origin[0] + item.x * scene.width * scale, origin[1] + item.y * scene.height * scale)
@@ -70,6 +89,10 @@ def draw_item(draw: ImageDraw.ImageDraw, item: Item, scene: Scene, origin: tuple
     width = max(1, round(stroke))
     for role, corners in placed:
         fill, edge = _inks(role, item, scene.ground)
+        if fill is scene.ground and item.style == "hollow" and scene.ground_end is not None:
+            fill = None  # what lies behind shines through
+        if hand is not None:
+            corners = _unsteady(corners, radius, hand)
         if fill is not None:
             draw.polygon(corners, fill=fill)
         if edge is not None and stroke:
@@ -94,6 +117,37 @@ def _placed(drawn: list[Part], item: Item, middle: tuple[float, float], radius: 
     grow = 2 * radius / max(right - left, bottom - top)
     shift_x, shift_y = middle[0] - grow * (left + right) / 2, middle[1] - grow * (top + bottom) / 2
     return [(role, [(grow * x + shift_x, grow * y + shift_y) for x, y in corners]) for role, corners in turned]
+
+
+def _unsteady(corners: Points, radius: float, rng: random.Random) -> Points:
+    """The outline as a hand draws it: long lines bent, corners a little beside their place."""
+    reach = 0.035 * radius
+    drawn: Points = []
+    for (x, y), (a, b) in zip(corners, (*corners[1:], corners[0]), strict=True):
+        drawn.append((x + rng.uniform(-reach, reach), y + rng.uniform(-reach, reach)))
+        if abs(a - x) + abs(b - y) > 0.7 * radius:
+            drawn.append(((x + a) / 2 + rng.uniform(-reach, reach), (y + b) / 2 + rng.uniform(-reach, reach)))
+    return drawn
+
+
+def _draw_shadows(
+    draw: ImageDraw.ImageDraw, scene: Scene, origin: tuple[int, int], scale: float, rng: random.Random
+) -> None:
+    """A darker ground beside each item that is filled, on the same side of all."""
+    if min(scene.ground) < 90:
+        return
+    share = rng.uniform(0.72, 0.88)
+    tone = (int(scene.ground[0] * share), int(scene.ground[1] * share), int(scene.ground[2] * share))
+    right, down = rng.choice((-1, 1, 1)), rng.uniform(0.6, 1)
+    for item in scene.items:
+        if item.style == "hollow" or contrast(item.rgb, tone) < LEAST_CONTRAST:
+            continue
+        radius = item.radius * min(scene.width, scene.height) * scale
+        away = min(0.12 * radius, 2.5 * scale)
+        x, y = origin[0] + item.x * scene.width * scale, origin[1] + item.y * scene.height * scale
+        for role, corners in _placed(parts(item.kind, item.form), item, (x + right * away, y + down * away), radius):
+            if role in ("body", "second", "trunk"):
+                draw.polygon(corners, fill=tone)
 
 
 def _inks(role: Role, item: Item, ground: Rgb) -> tuple[Rgb | None, Rgb | None]:

@@ -123,9 +123,9 @@ def refuse(o: Occasion) -> Exchange | None:
     if lot < 0.5:  # any other question about it
         two = o.rng.randrange(len(o.scene.items))
         slots["y"] = o.call(o.unique(two) or Named(*o.scene.items[two].pair))
-        slots |= {"red": rng.choice(COLOUR_NAMES), "style": rng.choice(rng.choice(list(STYLE_WORDS.values())))}
-        slots |= {"place": rng.choice(rng.choice(list(EDGE_WORDS.values()))), "size": rng.choice(("bigger", "smaller"))}
-        slots["side"] = rng.choice(SIDE_WORDS[rng.choice(SIDES)])
+        slots |= {"red": rng.choice(COLOUR_NAMES), "style": o.pick(rng.choice(list(STYLE_WORDS.values())))}
+        slots |= {"place": o.pick(rng.choice(list(EDGE_WORDS.values()))), "size": rng.choice(("bigger", "smaller"))}
+        slots["side"] = o.pick(SIDE_WORDS[rng.choice(SIDES)])
         template = rng.choice(("beside", "verify", "relation", "half", "bigger", "style"))
         if template == "beside":
             slots["y"] = slots["x"]

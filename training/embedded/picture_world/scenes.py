@@ -10,12 +10,16 @@ import random
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from training.embedded.picture_world.placing import SIDE as SIDE
+from training.embedded.picture_world.placing import SMALLEST as SMALLEST
+from training.embedded.picture_world.placing import random_places
+
 Rgb = tuple[int, int, int]
 Split = Literal["train", "new", "held_out_pairs"]
 Style = Literal["filled", "edged", "hollow"]
 Texture = Literal["plain", "down", "across", "round", "stripes", "squares", "paper", "speckles"]
+TEXTURES: tuple[Texture, ...] = ("down", "down", "across", "round", "stripes", "squares", "paper", "paper", "speckles")
 
-SIDE = 96  # the model sees a square of this many pixels
 MOST_ITEMS = 8
 
 KINDS = (
@@ -55,8 +59,6 @@ HELD_OUT_PAIRS = frozenset(  # (kind, colour) that never occur in training
     }
 )
 
-SMALLEST = 0.075 * SIDE  # radius in the model's pixels
-GAP = 1.5  # between the boxes of two items, in the model's pixels
 LEAST_CONTRAST = 110  # item against ground, summed over channels; more on dark grounds, where eyes see less
 THINNEST = {"filled": 0.0, "edged": 0.75, "hollow": 1.25}  # stroke; a thinner one mixes its colour with the ground's
 PLAIN_KINDS = frozenset(KINDS[:8])  # one outline each; people seldom draw the others hollow
@@ -139,6 +141,11 @@ class Scene:
         )
 
 
+def between(one: Rgb, other: Rgb) -> Rgb:
+    """The tone in the middle of two."""
+    return ((one[0] + other[0]) // 2, (one[1] + other[1]) // 2, (one[2] + other[2]) // 2)
+
+
 def contrast(one: Rgb, other: Rgb) -> int:
     """How far apart two colours are: the sum over channels, 0 to 765."""
     return abs(one[0] - other[0]) + abs(one[1] - other[1]) + abs(one[2] - other[2])
@@ -157,18 +164,18 @@ def random_scene(rng: random.Random, *, max_items: int = 4, split: Split = "trai
     if not 1 <= max_items <= MOST_ITEMS:
         raise ValueError(f"max_items must be 1 to {MOST_ITEMS}, not {max_items}")
     width, height = _random_shape(rng)
-    ground = _random_ground(rng)
+    ground, end, texture = _random_grounds(rng)
     count = 1 + int(rng.random() * max_items)
     looks: list[Item] = []
     while len(looks) < count:
         wanted = rng.choice(sorted(HELD_OUT_PAIRS)) if split == "held_out_pairs" and not looks else None
-        look = _random_look(rng, ground, looks, wanted)
+        look = _random_look(rng, (ground, end), looks, wanted)
         if look is not None and (wanted is not None or split == "held_out_pairs" or look.pair not in HELD_OUT_PAIRS):
             looks.append(look)
         elif wanted is not None:
-            ground = _random_ground(rng)
+            ground, end, texture = _random_grounds(rng)
     rng.shuffle(looks)
-    places = _random_places(rng, count, width, height)
+    places = random_places(rng, count, width, height)
     shorter = min(width, height)
     items = tuple(
         replace(
@@ -180,7 +187,7 @@ def random_scene(rng: random.Random, *, max_items: int = 4, split: Split = "trai
         )
         for look, (x, y, radius) in zip(looks, places, strict=True)
     )
-    return Scene(items, width, height, ground)
+    return Scene(items, width, height, ground, end, texture)
 
 
 def _random_shape(rng: random.Random) -> tuple[int, int]:
@@ -190,6 +197,17 @@ def _random_shape(rng: random.Random) -> tuple[int, int]:
     usual = rng.random() < 0.5
     shorter = round(SIDE / (rng.choice((4 / 3, 1.5, 1.25, 16 / 9)) if usual else rng.uniform(1.05, 2.0)))
     return (SIDE, shorter) if rng.random() < 0.7 else (shorter, SIDE)
+
+
+def _random_grounds(rng: random.Random) -> tuple[Rgb, Rgb | None, Texture]:
+    """Mostly one tone; else two, near each other or, as a sky has them, far apart."""
+    ground = _random_ground(rng)
+    lot = rng.random()
+    if lot > 0.3:
+        return ground, None, "plain"
+    texture = rng.choice(TEXTURES)
+    reach = 100 if lot < 0.06 and texture in ("down", "across", "round") else 14 if lot < 0.16 else 36
+    return ground, near(rng, ground, reach), texture
 
 
 def _random_ground(rng: random.Random) -> Rgb:
@@ -214,7 +232,9 @@ def near(rng: random.Random, rgb: Rgb, reach: int = 10) -> Rgb:
     return (red, green, blue)
 
 
-def _random_look(rng: random.Random, ground: Rgb, looks: list[Item], wanted: tuple[str, str] | None) -> Item | None:
+def _random_look(
+    rng: random.Random, grounds: tuple[Rgb, Rgb | None], looks: list[Item], wanted: tuple[str, str] | None
+) -> Item | None:
     """An item that has no place yet; None where its colour can not be seen on this ground."""
     twin = rng.choice(looks) if looks else None
     lot = rng.random()
@@ -228,10 +248,14 @@ def _random_look(rng: random.Random, ground: Rgb, looks: list[Item], wanted: tup
     if rng.random() < 0.7:
         rgb = near(rng, rgb)
     lot = rng.random()
-    hollow = 0.24 if kind in PLAIN_KINDS else 0.12
+    ground, end = grounds
+    # Of the others, lines lie behind lines that only a plain ground can hide.
+    hollow = 0.24 if kind in PLAIN_KINDS else 0.12 if end is None else 0.0
     style: Style = "hollow" if lot < hollow else "edged" if lot < 0.5 else "filled"
     least = LEAST_CONTRAST + (50 if style == "hollow" else 0) + (40 if sum(ground) < 250 else 0)
     if contrast(rgb, ground) < least:
+        return None
+    if end is not None and min(contrast(rgb, end), contrast(rgb, between(ground, end))) < least:
         return None
     return Item(
         kind=kind,
@@ -242,7 +266,7 @@ def _random_look(rng: random.Random, ground: Rgb, looks: list[Item], wanted: tup
         rgb=rgb,
         style=style,
         edge=rgb if style == "hollow" else _random_edge(rng, rgb, ground),
-        stroke=0.03 * 8.5 ** rng.random() if style == "hollow" else rng.uniform(0.03, 0.14),
+        stroke=0.03 * 8.5 ** rng.random() if style == "hollow" else rng.uniform(0.03, 0.17),
         rotation=_random_rotation(rng, kind),
         stretch=_random_stretch(rng, kind),
         mirrored=rng.random() < 0.5,
@@ -280,53 +304,3 @@ def _random_stretch(rng: random.Random, kind: str) -> float:
         return 1.0
     reach = 1.06 if kind in ("circle", "square") else 1.18
     return math.exp(rng.uniform(-1, 1) * math.log(reach))
-
-
-def _random_places(rng: random.Random, count: int, width: int, height: int) -> list[tuple[float, float, float]]:
-    """(x, y, radius) of `count` boxes that do not touch, in the model's pixels."""
-    largest = 0.46 * min(width, height)
-    if count > 1:
-        largest = min(largest, (0.36, 0.31, 0.27, 0.24, 0.21, 0.19, 0.18)[count - 2] * math.sqrt(width * height))
-    lot = rng.random()
-    if count == 1 and lot < 0.3:
-        shift = 0.03 * SIDE
-        radius = rng.uniform(max(0.3 * largest, SMALLEST), 0.95 * largest)
-        return [(width / 2 + rng.uniform(-shift, shift), height / 2 + rng.uniform(-shift, shift), radius)]
-    if count > 1 and lot < 0.2:
-        row = _random_row(rng, count, width, height)
-        if row:
-            return row
-    spread = math.log(max(largest, SMALLEST) / SMALLEST)
-    while True:
-        alike = rng.random() < 0.25
-        radii = sorted((SMALLEST * math.exp(rng.random() ** 0.75 * spread) for _ in range(count)), reverse=True)
-        if alike:
-            radii = [radii[count // 2]] * count
-        placed: list[tuple[float, float, float]] = []
-        for radius in radii:
-            reach = radius + 1.0
-            for _ in range(30):
-                x = reach + rng.random() * (width - 2 * reach)
-                y = reach + rng.random() * (height - 2 * reach)
-                if all(max(abs(x - a), abs(y - b)) >= radius + c + GAP for a, b, c in placed):
-                    placed.append((x, y, radius))
-                    break
-            else:
-                break
-        if len(placed) == count:
-            return placed
-        spread *= 0.85
-
-
-def _random_row(rng: random.Random, count: int, width: int, height: int) -> list[tuple[float, float, float]]:
-    """Side by side, evenly, as people like to arrange; empty where they would be too small."""
-    lying = rng.random() < (0.75 if width >= height else 0.25)
-    along, across = (width, height) if lying else (height, width)
-    step = along / count
-    most = min(step / 2 - GAP, across / 2 - 1.0)
-    if most <= SMALLEST:
-        return []
-    radius = rng.uniform(max(SMALLEST, 0.5 * most), most)
-    level = across / 2 + rng.uniform(-1, 1) * rng.choice((0.0, 1.0)) * (across / 2 - radius - 1.0)
-    places = [((index + 0.5) * step, level) for index in range(count)]
-    return [(a, b, radius) if lying else (b, a, radius) for a, b in places]

@@ -41,6 +41,12 @@ def _circle(a: float, b: float, c: float) -> list[Part]:
 
 
 def _square(a: float, b: float, c: float) -> list[Part]:
+    if a > 0.75:  # with round corners
+        r = 0.12 + 0.22 * b
+        middles = ((1 - r, 1 - r), (r - 1, 1 - r), (r - 1, r - 1), (1 - r, r - 1))
+        quarters = (_TURN[10 * quarter : 10 * quarter + 11 : 2] for quarter in range(4))
+        corners = zip(middles, quarters, strict=True)
+        return [("body", [(x + r * cos, y + r * sin) for (x, y), turn in corners for cos, sin in turn])]
     return [("body", _box(-1, -1, 1, 1))]
 
 
