@@ -7,7 +7,7 @@ once; flags.py mounts them. Names, not folders: `checkpoints.catalog.find` looks
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -73,6 +73,55 @@ class Source:
             value = getattr(self, name)
             if value is not None and not value.strip():  # a shell's variable that was never set
                 raise UsageError(f"--{name} is empty.", f"Name one, or leave --{name} away.")
+
+
+@dataclass(frozen=True)
+class EngineSource(Source):
+    """Which model, where it may also answer elsewhere.
+
+    Attributes:
+        engine: the address of an OpenAI-compatible server; `model` is then its name for a model, and may be left away
+            where it has but one.
+        engine_key_file: a file that holds the key of that server and nothing else.
+
+    Raises:
+        UsageError: a name is empty, or something is said that goes with models of this machine only.
+    """
+
+    engine: str | None = _flag(None, "A server that answers: ours, vLLM, llama-server, Ollama, …", "URL")
+    engine_key_file: str | None = _flag(None, "Its key is in this file; else in LLAVA_ENGINE_KEY.", "FILE")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("engine", "engine_key_file"):
+            if (value := getattr(self, name)) is not None and not value.strip():
+                raise UsageError(f"{flag_name(name)} is empty.", f"Name one, or leave {flag_name(name)} away.")
+        if self.engine is None:
+            if self.engine_key_file is not None:
+                raise UsageError("--engine-key-file is given, and no --engine.", "Say which server: --engine URL.")
+            if self.model is not None and is_address(self.model):
+                raise UsageError("--model is an address.", "A server that answers is given with --engine URL.")
+            return
+        own = [flag_name(name) for name in ("base", "tower", "template", "force") if getattr(self, name)]
+        refuse_with_engine(own)
+
+
+def is_address(text: str) -> bool:
+    """Whether a name is meant as the address of a server."""
+    return re.match(r"https?:", text, re.IGNORECASE) is not None
+
+
+def refuse_with_engine(flags: Sequence[str]) -> None:
+    """Refuse flags that say how a model is opened here, where another machine has it open.
+
+    Raises:
+        UsageError: there are some.
+    """
+    if flags:
+        verb = "does" if len(flags) == 1 else "do"
+        raise UsageError(
+            f"{' and '.join(flags)} {verb} not go with --engine.", "That is for whoever starts the server to say."
+        )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
 from llava_engine.contract import EngineLike, LoadProgress, Sampling
-from llava_engine.opening import AUTO, Placement, Source
+from llava_engine.opening import AUTO, EngineSource, Placement
 from llava_tui import gc_pause
 from llava_tui.commands.known_folders import remember_model
 from llava_tui.crash import write_report
@@ -137,7 +137,7 @@ class LlavaApp(App[None]):
 def run_chat(
     pictures: Sequence[str],
     *,
-    source: Source,
+    source: EngineSource,
     placement: Placement = AUTO,
     resume: bool = False,
     system: str | None = None,
@@ -170,7 +170,7 @@ def run_chat(
         store.chats,
         _loader(source, placement),
         pictures=pictures,
-        tiny=source.model is None,
+        tiny=source.model is None and source.engine is None,
         # Sixel pictures are sent anew with every frame of an answer below them: they would flicker in the transcript.
         graphics=None if terminal.image_protocol == "sixel" else still,
         still=still,
@@ -186,28 +186,26 @@ def run_chat(
         raise app.crash
 
 
-def loader_of(words: str, source: Source, placement: Placement) -> LoadModel:
+def loader_of(words: str, source: EngineSource, placement: Placement) -> LoadModel:
     """What is typed after /model -> what to load.
 
     Raises:
-        UsageError: an option is none, or has no such value.
+        UsageError: an option is none, has no such value, or does not go with another.
         ModelError: a name leads nowhere: said now, while the model that answers is still there.
     """
-    from llava_engine.checkpoints.catalog import find
+    from llava_engine.backends.opening import check
 
     source, placement = read_words(words, source, placement)
-    for name in (source.model, source.base, source.tower):
-        if name is not None:
-            find(name)
+    check(source, placement)
     return _loader(source, placement)
 
 
-def _loader(source: Source, placement: Placement) -> LoadModel:
+def _loader(source: EngineSource, placement: Placement) -> LoadModel:
     def load(on_progress: Callable[[LoadProgress], None]) -> EngineLike:
-        import llava_engine
+        from llava_engine.backends.opening import open_engine
 
         try:
-            engine = llava_engine.open_model(source, placement, on_progress=on_progress)
+            engine = open_engine(source, placement, on_progress=on_progress)
         finally:
             gc_pause.resume()
         remember_model(engine.card)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.source import PACKAGES, calls, imported, python_files, tree
 
-HEAVY = ("torch", "transformers", "textual", "PIL")
+HEAVY = ("torch", "transformers", "textual", "PIL", "httpx", "starlette", "uvicorn")
 
 # Who must never import what: a file's path begins with the first, an imported module with one of the second.
 SHUT_DOORS = [
@@ -20,6 +20,14 @@ SHUT_DOORS = [
     ("llava_engine/model/", ("llava_engine.decoding", "llava_engine.checkpoints", "llava_engine.conversation")),
     ("llava_engine/files/", ("llava_engine.checkpoints", "llava_engine.model", "llava_engine.hub")),
     ("llava_engine/hub/", ("torch", "llava_engine.checkpoints", "llava_engine.model")),
+    (
+        "llava_engine/backends/remote/",
+        (
+            *(f"llava_engine.{room}" for room in ("checkpoints", "decoding", "files", "hub", "model", "parity")),
+            *(f"llava_engine.{room}" for room in ("chat", "engine", "flags", "opening", "server")),
+            *("torch", "starlette"),
+        ),
+    ),
     ("llava_engine/pictures/opening.py", ("torch", "transformers", "llava_engine.model")),
     ("training/", ("llava_tui", "textual")),
     ("llava_tui/", ("transformers", "training")),
@@ -52,6 +60,17 @@ def test_no_door_between_rooms_is_opened(room: str, shut: tuple[str, ...]) -> No
         for path in files
         for module, line in imported(path)
         if any(module == name or module.startswith(f"{name}.") for name in shut)
+    ]
+    assert not found
+
+
+def test_only_what_opens_engines_knows_the_backends() -> None:
+    found = [
+        f"{path}:{line} imports {module}"
+        for path in OURS
+        if not path.as_posix().startswith("llava_engine/backends/")
+        for module, line in imported(path)
+        if module.startswith("llava_engine.backends.") and not module.startswith("llava_engine.backends.opening")
     ]
     assert not found
 
@@ -141,7 +160,9 @@ def test_every_file_says_what_it_is_for() -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import llava_engine", ("torch", "transformers", "textual", "PIL", "numpy")),
+        ("import llava_engine", ("torch", "transformers", "textual", "PIL", "numpy", "httpx")),
+        ("import llava_engine.backends.opening", ("torch", "transformers", "PIL", "httpx")),
+        ("import llava_engine.backends.remote.engine", ("torch", "transformers", "textual")),
         ("import llava_engine.conversation.tokenizer, llava_engine.pictures.opening", ("torch", "transformers")),
         (
             "import llava_tui.session.session, llava_tui.session.token_pump, llava_tui.history.store",

@@ -34,8 +34,12 @@ def user_agent() -> str:
     return f"llava/{about['Version']} (terminal chat for vision-language models{home})"
 
 
-def open_client(error: type[LlavaError]) -> httpx.Client:
+def open_client(error: type[LlavaError], *, direct: bool = False) -> httpx.Client:
     """A client that follows no redirect by itself, and takes proxies and certificates from the environment.
+
+    Args:
+        error: the class of what is raised.
+        direct: no proxy, and no password of a .netrc: only certificates are the environment's.
 
     Raises:
         LlavaError: (of the class `error`) the environment names a proxy or certificates that can not be used.
@@ -46,7 +50,10 @@ def open_client(error: type[LlavaError]) -> httpx.Client:
     try:
         # No connection is used twice: each request's own says where it led.
         limits = httpx.Limits(max_keepalive_connections=0)
-        return httpx.Client(headers=headers, follow_redirects=False, limits=limits)
+        trusted = httpx.create_ssl_context()  # reads SSL_CERT_FILE, which a client without environment would not
+        return httpx.Client(
+            headers=headers, follow_redirects=False, limits=limits, verify=trusted, trust_env=not direct
+        )
     except ImportError as trouble:
         raise error(
             f"The SOCKS proxy of {_set(_PROXIES, 'socks')} needs the Python package socksio, which is not installed.",
@@ -82,7 +89,7 @@ def why_unreachable(url: str, trouble: Exception, connections: Connections) -> t
 
 
 def unpacked(response: httpx.Response) -> Iterator[bytes]:
-    """The content of a response as it comes, in pieces of at most 64 KiB, before anybody has packed it.
+    """The content of a response as soon as it comes, in pieces of at most 64 KiB, before anybody has packed it.
 
     We ask for content that is not packed. Some servers pack it once all the same; what is packed twice is an attack:
     5 kB can become 6 GB.
@@ -92,12 +99,12 @@ def unpacked(response: httpx.Response) -> Iterator[bytes]:
     """
     packing = response.headers.get("content-encoding", "").strip().lower()
     if packing in ("", "identity"):
-        yield from response.iter_raw(_PIECE_BYTES)
+        yield from response.iter_raw()
         return
     if packing not in ("gzip", "x-gzip", "deflate"):
         raise zlib.error(f"content packed as {packing!r}")
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, as its header says
-    for packed in response.iter_raw(_PIECE_BYTES):
+    for packed in response.iter_raw():
         while packed and not inflate.eof:
             yield inflate.decompress(packed, _PIECE_BYTES)
             packed = inflate.unconsumed_tail

@@ -17,7 +17,7 @@ import typer
 from llava_engine.contract import EngineLike, Progress, Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import ContextOverflowError
-from llava_engine.opening import AUTO, Placement, Source
+from llava_engine.opening import AUTO, EngineSource, Placement, refuse_with_engine
 from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui import gc_pause
 from llava_tui.commands import options
@@ -46,6 +46,7 @@ Examples:
   echo "How many are there?" | llava ask -i photo.jpg
   cat error.log | llava ask -i screen.png "What went wrong?"
   llava ask -i https://example.org/a.png -q "What is this?" --json
+  llava ask -i photo.jpg --engine http://gpu1:8000
 """
 )
 @options.opening
@@ -64,7 +65,7 @@ def ask(
         str | None, typer.Option("--query", "-q", metavar="TEXT|-", help="The question. - is standard input.")
     ] = None,
     *,
-    source: Source,
+    source: EngineSource,
     system: options.System = None,
     temperature: options.Temperature = 0.0,
     max_new_tokens: options.MaxNewTokens = 256,
@@ -122,9 +123,9 @@ def stats_line(engine: EngineLike, reply: Reply) -> SafeText:
     )
 
 
-def _check_room(pictures: int, source: Source, placement: Placement) -> None:
+def _check_room(pictures: int, source: EngineSource, placement: Placement) -> None:
     """Refuse more pictures than the context can hold before one is opened; the engine counts again, exactly."""
-    if pictures <= FEW_PICTURES:
+    if pictures <= FEW_PICTURES or source.engine is not None:  # what a server can hold it may say itself
         return
     from llava_engine.checkpoints.open import open_source
 
@@ -143,20 +144,22 @@ def _open(source: str) -> Picture:
     return open_picture(source)
 
 
-def _load(source: Source, placement: Placement, parity: bool) -> EngineLike:
-    import llava_engine
+def _load(source: EngineSource, placement: Placement, parity: bool) -> EngineLike:
+    from llava_engine.backends.opening import open_engine
 
-    load = _load_original if parity else llava_engine.open_model
+    load: Callable[[EngineSource, Placement], EngineLike] = _load_original if parity else open_engine
     if not sys.stderr.isatty():
         return load(source, placement)
     from rich.console import Console
 
-    with Console(stderr=True).status("Loading the model"):
+    with Console(stderr=True).status("Loading the model" if source.engine is None else "Asking the server"):
         return load(source, placement)
 
 
-def _load_original(source: Source, placement: Placement) -> EngineLike:
+def _load_original(source: EngineSource, placement: Placement) -> EngineLike:
     """An engine that answers as the original; it is as it is, so that nothing else can be set."""
+    if source.engine is not None:
+        refuse_with_engine(["--parity"])
     if placement != AUTO or source.template is not None or source.force:
         raise typer.BadParameter("the original answers in its own way: only --model, --base and --tower go with it")
     from llava_engine.checkpoints.catalog import find

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from llava_engine.errors import LlavaError
-from llava_engine.opening import Placement, Source
+from llava_engine.opening import EngineSource, Placement
 from llava_tui import gc_pause
 from llava_tui.commands import options
 
@@ -32,6 +32,7 @@ Examples:
   llava chat
   llava chat photo.jpg diagram.png
   llava chat --model ~/llava-7b
+  llava chat --engine http://gpu1:8000        a model that a server has
   llava chat --continue                       goes on with the last conversation
 """
 )
@@ -42,7 +43,7 @@ def chat(
         typer.Argument(metavar="PICTURE", help="Files or URLs to begin with.", show_default=False),
     ] = None,
     *,
-    source: Source,
+    source: EngineSource,
     continued: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the last conversation.")] = False,
     system: options.System = None,
     temperature: options.Temperature = 0.0,

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from llava_engine.errors import LlavaError
-from llava_engine.opening import AUTO, Placement, Source
+from llava_engine.opening import AUTO, EngineSource, Placement
 from llava_tui.app import loader_of
 from llava_tui.session.model_words import read_words
 
-HERE = Source("here", base="b", template="v0", force=True)
+HERE = EngineSource("here", base="b", template="v0", force=True)
 STARTED = Placement(device="cpu", quantize="int8", max_memory="6GiB", context=2048)
 
 
@@ -23,7 +23,7 @@ def test_the_same_model_in_another_form() -> None:
 
 def test_another_model_keeps_the_machine_and_leaves_what_was_the_old_one_s() -> None:
     source, placement = read_words("'~/my models/7b'", HERE, STARTED)
-    assert source == Source("~/my models/7b")
+    assert source == EngineSource("~/my models/7b")
     assert placement == Placement(device="cpu", quantize="int8", max_memory="6GiB")
 
 
@@ -31,8 +31,8 @@ def test_another_model_keeps_the_machine_and_leaves_what_was_the_old_one_s() -> 
     "words", ["lora --base vicuna --tower=eyes --force", "--force --tower eyes --base vicuna lora"]
 )
 def test_what_goes_with_a_model_is_said_as_on_the_command_line(words: str) -> None:
-    assert read_words(words, HERE, AUTO) == (Source("lora", base="vicuna", tower="eyes", force=True), AUTO)
-    assert read_words("--tower eyes", HERE, AUTO)[0] == Source("here", "b", "eyes", "v0", True)
+    assert read_words(words, HERE, AUTO) == (EngineSource("lora", base="vicuna", tower="eyes", force=True), AUTO)
+    assert read_words("--tower eyes", HERE, AUTO)[0] == EngineSource("here", "b", "eyes", "v0", True)
 
 
 def test_one_device_or_several() -> None:
@@ -64,5 +64,5 @@ def test_what_can_not_be_read_is_said(words: str) -> None:
 @pytest.mark.parametrize("words", ["{gone}", "{there} --base {gone}", "{there} --tower {gone}", "{there} --bogus"])
 def test_a_name_that_leads_nowhere_is_told_before_the_old_model_goes(words: str, tmp_path: Path) -> None:
     with pytest.raises(LlavaError):
-        loader_of(words.format(gone=tmp_path / "gone", there=tmp_path), Source(), AUTO)
-    assert callable(loader_of(str(tmp_path), Source(), AUTO))
+        loader_of(words.format(gone=tmp_path / "gone", there=tmp_path), EngineSource(), AUTO)
+    assert callable(loader_of(str(tmp_path), EngineSource(), AUTO))
