@@ -100,7 +100,8 @@ def test_mentions_end_at_their_words(source: WorldSource, tokenizer: Tokenizer) 
 
 def test_what_is_learned_is_what_the_assistant_says(source: WorldSource, tokenizer: Tokenizer) -> None:
     """The targets of a segment, as text, are its answers and the end token after each."""
-    batch = min((source[BatchKey(step)] for step in range(4)), key=lambda batch: len(batch.prefix))  # with no turn before
+    batches = [source[BatchKey(step)] for step in range(4)]
+    batch = min(batches, key=lambda batch: len(batch.prefix))  # no turn is before it
     for number, (_on, ids) in enumerate(rows(batch)):
         text = tokenizer_text(tokenizer, ids, tokenizer.special_ids[IMAGE])
         answers = [turn.partition("USER:")[0].strip() for turn in text.split("ASSISTANT:")[1:]]
