@@ -241,7 +241,7 @@ def test_tensors_without_numbers_and_of_whole_numbers(room: Path) -> None:
     assert "int8" in refusal(room / "newest").cause
 
 
-@pytest.mark.parametrize("lie", LIES.keys() - {"shape turned round"})  # a projector is the delta's own
+@pytest.mark.parametrize("lie", sorted(LIES.keys() - {"shape turned round"}))  # a projector is the delta's own
 def test_a_delta_with_a_lying_header_writes_nothing(room: Path, lie: str) -> None:
     delta.make(room / "base", room / "newest", room / "delta")
     edit_header(room / "delta" / "model.safetensors", LIES[lie])
