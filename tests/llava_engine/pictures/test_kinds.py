@@ -96,7 +96,14 @@ UNREAD = {
 }
 
 
-@pytest.mark.parametrize(("what", "data"), [(what, data) for what, files in UNREAD.items() for data in files])
+@pytest.mark.parametrize(
+    ("what", "data"),
+    [
+        pytest.param(what, data, id=f"{what} {number}")
+        for what, files in UNREAD.items()
+        for number, data in enumerate(files)
+    ],
+)
 def test_what_is_not_read_is_called_what_it_is(what: str, data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(data)

@@ -1,0 +1,90 @@
+"""What a scorer finds: rows that are right or wrong, figures, and what was missing. Plain data, no printing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from training.evaluation.answers import Coverage
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One question.
+
+    Attributes:
+        id: of the question.
+        score: 0 to 1.
+        truth: what is right, as text.
+        said: the answer as it is; None where there is none.
+        read: what the rule read in it; None where it read nothing.
+        cluster: what it shares with others, its picture; "" where that is not known.
+        question: what was asked, where the files say it.
+    """
+
+    id: str
+    score: float
+    truth: str = ""
+    said: str | None = None
+    read: str | None = None
+    cluster: str = ""
+    question: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of a table: in per cent, or in points where its set counts so.
+
+    Attributes:
+        name: what of.
+        value: the number; None where it is of nothing.
+        of: how many questions it is of; None where it is no share of questions.
+        right: how many of them were right, where each is right or wrong.
+    """
+
+    name: str
+    value: float | None
+    of: int | None = None
+    right: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A score.
+
+    Attributes:
+        set: "pope", "mme", …
+        rule: by which it was scored.
+        coverage: what was answered.
+        figures: the table, the most telling first.
+        rows: each question.
+        unread: ids of answers in which the rule read nothing; they count as wrong.
+        details: all that the set's own tools print, as plain data.
+    """
+
+    set: str
+    rule: str
+    coverage: Coverage
+    figures: tuple[Figure, ...]
+    rows: tuple[Scored, ...] = ()
+    unread: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for a file."""
+        return {
+            "set": self.set,
+            "rule": self.rule,
+            **self.coverage.as_json(),
+            "unread": list(self.unread),
+            "figures": [vars(figure) for figure in self.figures],
+            **self.details,
+        }
+
+
+def share(name: str, rows: Iterable[Scored]) -> Figure:
+    """The mean score of some rows, in per cent."""
+    scores = [row.score for row in rows]
+    right = sum(scores)
+    return Figure(name, 100 * right / len(scores) if scores else None, len(scores), right)
