@@ -192,7 +192,7 @@ def join(
     if file.answers and questions and not found:
         here, there = next(iter(unknown)), shown(next(iter(questions)))
         raise DataError(
-            f"{file.path.name} has no answer to any question: its ids are like {here!r}, the questions' like {there!r}.",
+            f"{file.path.name} has no answer to any question: ids like {here!r}, where {there!r} is asked.",
             "Give the questions that were asked.",
         )
     coverage = Coverage(

@@ -68,9 +68,16 @@ def read_mmbench(path: Path) -> list[Row]:
             raise DataError(f"{path.name}: row {number} has no options.")
         rows.append(
             Row(
-                int(row["index"]), row.get("hint") or "", row["question"], choices, row.get("answer") or "",
-                row.get("category") or "", row.get("l2-category") or "", row.get("image") or "", row.get("split") or "",
-            )  # fmt: skip
+                int(row["index"]),
+                row.get("hint") or "",
+                row["question"],
+                choices,
+                row.get("answer") or "",
+                row.get("category") or "",
+                row.get("l2-category") or "",
+                row.get("image") or "",
+                row.get("split") or "",
+            )
         )
     return rows
 
@@ -100,9 +107,14 @@ def score_mmbench(file: AnswerFile, truth: Path, rule: Rule = "letters") -> Resu
         right[row.index % _ROUNDS][row.index] = read == row.answer
         rows.append(
             Scored(
-                str(row.index), float(read == row.answer), row.answer, answer.text if answer else None, read,
-                str(row.index % _ROUNDS), row.question,
-            )  # fmt: skip
+                str(row.index),
+                float(read == row.answer),
+                row.answer,
+                answer.text if answer else None,
+                read,
+                str(row.index % _ROUNDS),
+                row.question,
+            )
         )
     first = {row.index % _ROUNDS: row for row in reversed(table)}
     questions = {of: first[of] for of in right}
@@ -155,7 +167,9 @@ def score_seed(file: AnswerFile, truth: Path, rule: Rule = "exact") -> Result:
         if answer is not None and read not in choices:
             unread.append(of)
         said = answer.text if answer else None
-        rows.append(Scored(of, float(read == label), label, said, read, f"{kind} {data}", str(questions[of]["question"])))
+        rows.append(
+            Scored(of, float(read == label), label, said, read, f"{kind} {data}", str(questions[of]["question"]))
+        )
     figures = [share("all", rows)]
     for kind in ("image", "video"):
         of_kind = [row for row in rows if asked[row.id][1] == kind]

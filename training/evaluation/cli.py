@@ -10,8 +10,12 @@ import typer
 from llava_engine.files.atomic import storage_errors, write_text
 from llava_engine.flags import mounted
 from llava_engine.opening import MOST_SLOTS, Placement, Source
+from training.evaluation import score_cli
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+app.command("score")(score_cli.score)
+app.add_typer(score_cli.scienceqa, name="scienceqa")
+app.add_typer(score_cli.mmvet, name="mmvet")
 
 # A file that holds these two lines keeps the rest of its text: README.md and the model card.
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"

@@ -20,7 +20,7 @@ def prediction(text: str) -> str:
 
 
 def score_gqa(file: AnswerFile, truth: Path) -> Result:
-    """Accuracy on balanced questions; binary and open; by kind, number of steps and of words; the answers' distribution.
+    """Accuracy on balanced questions: all, binary and open, by kind, steps and words; and the answers' distribution.
 
     Args:
         file: answers by question id.
@@ -42,8 +42,8 @@ def score_gqa(file: AnswerFile, truth: Path) -> Result:
             right, answer = str(question["answer"]), joined.answers.get(of)
             read = prediction(answer.text) if answer else None
             row = Scored(
-                of, float(read == right), right, answer.text if answer else None, read, str(question.get("imageId", "")),
-                str(question["question"]),
+                of, float(read == right), right, answer.text if answer else None, read,
+                str(question.get("imageId", "")), str(question["question"]),
             )  # fmt: skip
             rows.append(row)
             for name in _groups(question):

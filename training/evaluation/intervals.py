@@ -1,4 +1,4 @@
-"""How far a figure can be trusted: Wilson's interval, bootstraps (of pictures where questions share one), McNemar's test.
+"""How far a figure can be trusted: Wilson's interval, bootstraps (of pictures where questions share one), McNemar.
 
 Sources: Wilson 1927; Efron 1979 (percentile bootstrap); McNemar 1947, in its exact binomial form.
 """
@@ -87,7 +87,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
         return 1.0
     # Summed as whole numbers, so that a split of thousands is exact too.
     tail = sum(math.comb(n, k) for k in range(least + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, float(2 * tail / 2**n))
 
 
 def paired(a: Sequence[float], b: Sequence[float], clusters: Sequence[str] | None = None, seed: int = 0) -> Paired:

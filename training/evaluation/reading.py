@@ -12,9 +12,12 @@ from functools import cache
 from pathlib import Path
 
 REFUSALS = (
-    "Sorry, I can't help with images of people yet.", "I can't process this file.", "I'm sorry, but without the image provided",
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
     "Cannot determine the answer",
-)  # fmt: skip
+)
+"""What the judged systems of MMBench's leaderboard say instead of an answer: part of its rule."""
 
 
 def pope_yes(text: str) -> bool:

@@ -41,12 +41,38 @@ class Figure:
         value: the number; None where it is of nothing.
         of: how many questions it is of; None where it is no share of questions.
         right: how many of them were right, where each is right or wrong.
+        rows: those questions, for an interval; () where it is no mean of theirs.
     """
 
     name: str
     value: float | None
     of: int | None = None
     right: float | None = None
+    rows: tuple[Scored, ...] = field(default=(), repr=False)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 %, in per cent: Wilson's for right or wrong, else a bootstrap; of pictures where questions share one."""
+        if not self.rows:
+            return None
+        from training.evaluation.intervals import bootstrap, wilson
+
+        clusters = [row.cluster or row.id for row in self.rows]
+        shared = len(set(clusters)) < len(clusters)
+        if not shared and all(row.score in (0, 1) for row in self.rows):
+            return wilson(sum(row.score == 1 for row in self.rows), len(self.rows))
+        return bootstrap([100 * row.score for row in self.rows], clusters if shared else None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, with the interval."""
+        found = self.interval
+        return {
+            "name": self.name,
+            "value": self.value,
+            "of": self.of,
+            "right": self.right,
+            "interval95": list(found) if found else None,
+        }
 
 
 @dataclass(frozen=True)
@@ -78,13 +104,13 @@ class Result:
             "rule": self.rule,
             **self.coverage.as_json(),
             "unread": list(self.unread),
-            "figures": [vars(figure) for figure in self.figures],
+            "figures": [figure.as_json() for figure in self.figures],
             **self.details,
         }
 
 
 def share(name: str, rows: Iterable[Scored]) -> Figure:
     """The mean score of some rows, in per cent."""
-    scores = [row.score for row in rows]
-    right = sum(scores)
-    return Figure(name, 100 * right / len(scores) if scores else None, len(scores), right)
+    listed = tuple(rows)
+    right = sum(row.score for row in listed)
+    return Figure(name, 100 * right / len(listed) if listed else None, len(listed), right, listed)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -75,10 +75,17 @@ def _problem(number: str, row: Any) -> Problem:
     try:
         grade = row.get("grade")
         problem = Problem(
-            number, str(row["question"]), tuple(map(str, row["choices"])), int(row["answer"]), str(row.get("hint") or ""),
-            row.get("image"), str(row.get("lecture") or ""), str(row.get("solution") or ""), row.get("subject"),
+            number,
+            str(row["question"]),
+            tuple(map(str, row["choices"])),
+            int(row["answer"]),
+            str(row.get("hint") or ""),
+            row.get("image"),
+            str(row.get("lecture") or ""),
+            str(row.get("solution") or ""),
+            row.get("subject"),
             int(str(grade).removeprefix("grade")) if grade else None,
-        )  # fmt: skip
+        )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise DataError(f"problems.json has no whole question {number}: question, choices, answer.") from None
     if not 0 <= problem.answer < len(problem.choices) <= len(LETTERS):
@@ -160,7 +167,7 @@ def score_scienceqa(file: AnswerFile, problems: Sequence[Problem], rule: Rule = 
     return Result("scienceqa", rule, joined.coverage, shown, tuple(rows.values()), tuple(unread), details)
 
 
-def original_map(result: Result, outputs: Mapping[str, str]) -> dict[str, Any]:
+def original_map_of(result: Result) -> dict[str, Any]:
     """The file that the original's script writes beside its figure; -1 where nothing was read."""
     whole = result.figures[0]
     return {
@@ -168,5 +175,5 @@ def original_map(result: Result, outputs: Mapping[str, str]) -> dict[str, Any]:
         "correct": int(whole.right or 0),
         "count": whole.of,
         "results": result.details["results"],
-        "outputs": dict(outputs),
+        "outputs": {row.id: row.said for row in result.rows if row.said is not None},
     }

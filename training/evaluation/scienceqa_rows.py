@@ -1,7 +1,7 @@
 """ScienceQA's questions as rows to train on and to ask, in the 26 forms of LLaVA's converter and that of version 1.5.
 
 A form is IN-OUT: letters for the parts of the question (Question, Context, Multiple options, Lecture, Explanation), and
-for those of the answer (Answer, Lecture, Explanation; P a plan, with marked parts). Its texts are those that checkpoints
+for those of the answer (Answer, Lecture, Explanation; P a plan, with marked parts). Its texts are those that models
 were trained on, with the converter's oddities; `as_named` undoes the one that swaps lecture and explanation.
 """
 

@@ -177,9 +177,14 @@ def score_mme(file: AnswerFile, truth: Path, questions: Path | None = None) -> R
         by_task[asked[0]][asked[1]].append(right)
         rows.append(
             Scored(
-                _mme_shown(asked), float(right), label, answer.text if answer else None,
-                None if said == "other" else said, f"{asked[0]}/{asked[1]}", asked[2],
-            )  # fmt: skip
+                _mme_shown(asked),
+                float(right),
+                label,
+                answer.text if answer else None,
+                None if said == "other" else said,
+                f"{asked[0]}/{asked[1]}",
+                asked[2],
+            )
         )
     tasks = {task: _mme_task(pictures) for task, pictures in by_task.items()}
     sums = {
@@ -187,7 +192,7 @@ def score_mme(file: AnswerFile, truth: Path, questions: Path | None = None) -> R
         for name, names in (("perception", PERCEPTION), ("cognition", COGNITION))
     }
     figures = [Figure(name, value) for name, value in sums.items()]
-    figures += [Figure(task, one["score"], one["questions"]) for task, one in tasks.items()]
+    figures += [Figure(task, one["score"], int(one["questions"])) for task, one in tasks.items()]
     details = {"tasks": tasks, **sums, "neither": unread}
     return Result("mme", "published", joined.coverage, tuple(figures), tuple(rows), tuple(unread), details)
 
