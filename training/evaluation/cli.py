@@ -57,6 +57,7 @@ def pictures(
     """
     import json
     import sys
+    from contextlib import closing
 
     import llava_engine
     from training.evaluation.pictures import evaluate
@@ -69,7 +70,8 @@ def pictures(
         if on_terminal:
             typer.echo(f"\r\x1b[K{column}: {done} of {total}", err=True, nl=done == total)
 
-    table = evaluate(engine, count, seed, max_items=items, on_progress=tell)
+    with closing(engine):
+        table = evaluate(engine, count, seed, max_items=items, on_progress=tell)
     if markdown:
         _write(markdown, table.markdown() + "\n")
     found = {"model": engine.card.name, "kernel": engine.card.kernel, **table.as_json()}

@@ -1,21 +1,24 @@
 """How well a model answers about drawn pictures: real greedy answers, read and graded, by family and column.
 
 Columns: new pictures; wordings and kind-colour pairs that training never has; the same scenes drawn by other code; and
-the control, the questions of the first column with another scene's picture. Knows an engine only by its public face.
+the control, the questions of the first column with another scene's picture. Knows an engine only by its contract.
 """
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
 
 from PIL import Image
 
-from llava_engine.contract import Reply
+from llava_engine.contract import EngineLike, Reply, Sampling
+from llava_engine.conversation.conversation import Conversation, Message
+from llava_engine.many import answer_all
 from llava_engine.pictures.opening import Picture, open_picture
+from llava_engine.questions import Question
 from training.embedded.picture_world.dialogues import dialogue
 from training.embedded.picture_world.drawing import draw_scene
 from training.embedded.picture_world.exchanges import Exchange, Pairs
@@ -30,22 +33,9 @@ from training.evaluation.table import Mistake, Score, Table
 APART = frozenset({"talk", "unknowable", "unknown_thing", "no_picture"})  # a picture does not change their answers
 WRONG = "wrong picture"
 SHOWN_MISTAKES = 3  # of each family and column
-MOST_TOKENS = 64
-AT_ONCE = 8  # pictures: about 150 questions, so that those of like length can be answered together
+SAMPLING = Sampling(max_new_tokens=64)
 
-
-class Conversing(Protocol):
-    """A conversation that goes on: `llava_engine.Chat`."""
-
-    def send(self, text: str, pictures: Sequence[Any] = ()) -> Iterator[str]: ...
-
-
-class Answering(Protocol):
-    """What is measured: `llava_engine.Engine`."""
-
-    def answer(self, questions: Sequence[tuple[str, Sequence[Any]]], **sampling: Any) -> list[Reply]: ...
-
-    def chat(self, **sampling: Any) -> Conversing: ...
+Place = tuple[int, int]  # of an exchange: its case, and its number there
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,7 @@ class Case:
 
 
 def evaluate(
-    engine: Answering,
+    engine: EngineLike,
     pictures: int = 100,
     seed: int = 0,
     *,
@@ -111,6 +101,9 @@ def evaluate(
         max_items: in a picture.
         columns: what to test.
         on_progress: told the column, and how many of its pictures are done.
+
+    Raises:
+        LlavaError: the engine could not answer.
     """
     scores: dict[str, dict[str, Score]] = {}
     mistakes: list[Mistake] = []
@@ -120,16 +113,14 @@ def evaluate(
         rng = random.Random(f"{seed} {asked_as}")
         cases = [_case(column, rng, max_items) for _ in range(pictures)]
         shown = [cases[at - 1].picture if column.name == WRONG else case.picture for at, case in enumerate(cases)]
-        for start in range(0, pictures, AT_ONCE):
-            end = min(pictures, start + AT_ONCE)
-            for exchange, said in _asked(engine, cases[start:end], shown[start:end]):
-                right = grade(exchange, said)
-                count = tally[exchange.family]
-                count[0] += right
-                count[1] += 1
-                if not right and count[1] - count[0] <= SHOWN_MISTAKES:
-                    mistakes.append(Mistake(column.name, exchange.family, exchange.question, exchange.answer, said))
-            on_progress(column.name, end, pictures)
+        said = _said(engine, cases, shown, partial(on_progress, column.name))
+        for exchange, answer in said:
+            right = grade(exchange, answer)
+            count = tally[exchange.family]
+            count[0] += right
+            count[1] += 1
+            if not right and count[1] - count[0] <= SHOWN_MISTAKES:
+                mistakes.append(Mistake(column.name, exchange.family, exchange.question, exchange.answer, answer))
         scores[column.name] = {family: Score(*tally[family]) for family in sorted(tally, key=_order)}
     about = {"pictures": pictures, "seed": seed, "max_items": max_items}
     return Table(scores, APART, tuple(mistakes), about)
@@ -159,17 +150,48 @@ def _singles(column: Column, scene: Scene, rng: random.Random) -> Iterator[Excha
             continue
 
 
-def _asked(engine: Answering, cases: Sequence[Case], shown: Sequence[Picture]) -> Iterator[tuple[Exchange, str]]:
-    """Each exchange of some cases, with what the model says about the pictures shown."""
-    asked: list[tuple[Exchange, list[Picture]]] = []
-    for case, picture in zip(cases, shown, strict=True):
-        asked += [(exchange, [picture]) for exchange in case.single] + [(case.before, [])]
-    replies = engine.answer([(one.question, pictures) for one, pictures in asked], max_new_tokens=MOST_TOKENS)
-    for (exchange, _), reply in zip(asked, replies, strict=True):
-        yield exchange, reply.text
-    for case, picture in zip(cases, shown, strict=True):
-        chat = engine.chat(max_new_tokens=MOST_TOKENS)
-        for number, exchange in enumerate(case.turns):
-            said = "".join(chat.send(exchange.question, [] if number else [picture]))
-            if number:
-                yield exchange, said
+def _said(
+    engine: EngineLike, cases: Sequence[Case], shown: Sequence[Picture], on_progress: Callable[[int, int], None]
+) -> Iterator[tuple[Exchange, str]]:
+    """Each exchange of some cases, in order, with what the model says about the pictures shown."""
+    counted = {
+        (at, number): exchange
+        for at, case in enumerate(cases)
+        for number, exchange in enumerate((*case.single, case.before, *case.turns))
+        if number != len(case.single) + 1  # a dialogue's first turn is graded nowhere
+    }
+    left = Counter(at for at, _ in counted)
+    answers: dict[Place, str] = {}
+    for one in answer_all(engine, _questions(cases, shown), SAMPLING):
+        if isinstance(one.outcome, Exception):
+            raise one.outcome
+        if one.key in counted:
+            answers[one.key] = one.outcome.text
+            left[one.key[0]] -= 1
+            if not left[one.key[0]]:
+                on_progress(sum(count == 0 for count in left.values()), len(cases))
+    for place, exchange in counted.items():
+        yield exchange, answers[place]
+
+
+def _questions(cases: Sequence[Case], shown: Sequence[Picture]) -> Iterator[Question[Place]]:
+    for at, (case, picture) in enumerate(zip(cases, shown, strict=True)):
+        for number, exchange in enumerate(case.single):
+            yield Question.about((at, number), exchange.question, [picture])
+        yield Question.about((at, len(case.single)), case.before.question)
+        yield _turn(case.turns, 0, Conversation(), picture, (at, len(case.single) + 1))
+
+
+def _turn(
+    turns: Sequence[Exchange], number: int, before: Conversation, picture: Picture, place: Place
+) -> Question[Place]:
+    """A dialogue's turn, and after its answer the next one."""
+    asked = before.then(Message.user(turns[number].question, [] if number else [picture]))
+
+    def then(conversation: Conversation, reply: Reply) -> Question[Place] | None:
+        if number + 1 == len(turns):
+            return None
+        said = conversation.then(Message.assistant(reply.text))
+        return _turn(turns, number + 1, said, picture, (place[0], place[1] + 1))
+
+    return Question(place, lambda opening: asked, place=(picture.sha256, len(turns[number].question)), then=then)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -19,7 +19,7 @@ from training.evaluation.cli import app
 def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """`llava_engine.open_model` gives a model that always says yes."""
     engine = Blind("Yes.")
-    engine.card = SimpleNamespace(name="blind", kernel="plain-float32")  # type: ignore[attr-defined]
+    engine.card = replace(engine.card, kernel="plain-float32")
     monkeypatch.setattr(llava_engine, "open_model", lambda source, placement: engine)
 
 

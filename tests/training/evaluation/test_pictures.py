@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
-from llava_engine.contract import Reply
-from llava_engine.pictures.opening import Picture
+import pytest
+
+from llava_engine.contract import GREEDY, Progress, Reply, Sampling, TokenCount, never
+from llava_engine.conversation.conversation import Conversation
+from llava_engine.errors import ConversationError
+from tests.fakes.fake_engine import FAKE_CARD
 from training.embedded.picture_world.talk import DO_NOT_KNOW
 from training.evaluation.pictures import COLUMNS, evaluate
 from training.evaluation.table import Score, Table
 
 
 class Blind:
-    """Says the same to everything, and keeps (question, picture's hash)."""
+    """Says the same to everything, and keeps what it heard: the questions of a conversation, and the picture's hash."""
 
     def __init__(self, said: str) -> None:
         self.said = said
-        self.heard: list[tuple[str, str]] = []
+        self.heard: list[tuple[tuple[str, ...], str]] = []
+        self.card = replace(FAKE_CARD, name="blind", slots=3)
 
-    def answer(self, questions: Sequence[tuple[str, Sequence[Any]]], **sampling: Any) -> list[Reply]:
-        for text, pictures in questions:
-            self._hear(text, pictures)
-        return [Reply(self.said, (), "stop", text, 0, 0, 0, (), 0.0, 0.0) for text, _ in questions]
+    def stream(
+        self,
+        conversation: Conversation,
+        sampling: Sampling = GREEDY,
+        *,
+        begun: str = "",
+        cancelled: Callable[[], bool] = never,
+    ) -> Iterator[str | Progress | Reply]:
+        shown = conversation.pictures
+        said = [message.text for message in conversation.messages]
+        assert set(said[1::2]) <= {self.said} and len(shown) <= 1
+        self.heard.append((tuple(said[::2]), shown[0].sha256 if shown else ""))
+        yield Progress("reading", 0, 1)
+        yield self.said
+        yield Reply(self.said, (), "stop", "", 0, 0, 0, (), 0.0, 0.0)
 
-    def chat(self, **sampling: Any) -> Blind:
-        return self
+    def count(self, conversation: Conversation) -> TokenCount | None:
+        return None
 
-    def send(self, text: str, pictures: Sequence[Any] = ()) -> Iterator[str]:
-        self._hear(text, pictures)
-        yield from (self.said[:3], self.said[3:])
+    def close(self) -> None:
+        pass
 
-    def _hear(self, text: str, pictures: Sequence[Any]) -> None:
-        assert all(isinstance(picture, Picture) for picture in pictures)
-        self.heard.append((text, pictures[0].sha256 if pictures else ""))
+
+class Broken(Blind):
+    """Answers nothing."""
+
+    def stream(self, conversation: Conversation, sampling: Sampling = GREEDY, **more: Any) -> Iterator[Any]:
+        raise ConversationError("This can not be written.")
 
 
 def test_a_blind_model_gets_little_and_honest_talk_is_counted_apart() -> None:
@@ -52,16 +73,38 @@ def test_the_control_asks_the_same_about_other_pictures() -> None:
     engine = Blind("Yes.")
     evaluate(engine, 4, seed=3, columns=[COLUMNS[0], COLUMNS[-1]])
     half = len(engine.heard) // 2
-    new, control = engine.heard[:half], engine.heard[half:]
-    assert [text for text, _ in new] == [text for text, _ in control]
-    assert all(shown != other for (_, shown), (_, other) in zip(new, control, strict=True) if shown)
-    assert {shown for _, shown in new} == {shown for _, shown in control}
+    new, control = Counter(engine.heard[:half]), Counter(engine.heard[half:])
+    pictures = sorted({shown for _, shown in new if shown})
+    assert len(pictures) == 4
+    # For some way to show each picture's questions with another picture, what was heard is the same.
+    swaps = [dict(zip(pictures, others, strict=True)) for others in permutations(pictures)]
+    apart = [swap for swap in swaps if all(one != other for one, other in swap.items())]
+    assert any(
+        Counter({(said, swap.get(shown, "")): n for (said, shown), n in new.items()}) == control for swap in apart
+    )
+
+
+def test_dialogues_go_on_with_what_was_said() -> None:
+    engine = Blind("Yes.")
+    evaluate(engine, 4, seed=3, columns=COLUMNS[:1])
+    dialogues = [(said, shown) for said, shown in engine.heard if len(said) > 1]
+    assert dialogues
+    for said, shown in dialogues:
+        assert shown and (said[:-1], shown) in engine.heard
+
+
+def test_progress_tells_each_picture_and_an_engine_that_fails_ends_it() -> None:
+    told: list[tuple[str, int, int]] = []
+    evaluate(Blind("Yes."), 3, columns=COLUMNS[:1], on_progress=lambda *now: told.append(now))
+    assert told == [("new pictures", done, 3) for done in (1, 2, 3)]
+    with pytest.raises(ConversationError):
+        evaluate(Broken("Yes."), 3)
 
 
 def test_same_seed_same_questions() -> None:
     one, other = Blind("Yes."), Blind("Yes.")
     assert evaluate(one, 3, seed=5) == evaluate(other, 3, seed=5)
-    assert one.heard == other.heard
+    assert Counter(one.heard) == Counter(other.heard)
 
 
 def test_table_by_hand() -> None:
