@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from training.embedded.picture_world.scenes import COLOURS, Rgb, Scene
 
+_NEAR = 14  # in each channel
+_ANCHORS = [(name, anchor) for name, tones in COLOURS.items() if name not in ("black", "white") for anchor in tones]
+
 
 def ground_name(scene: Scene) -> str | None:
     """What everybody would call the colour of the ground; None where they would not agree."""
@@ -17,10 +20,10 @@ def _plain_name(rgb: Rgb) -> str | None:
         return "white"
     if high <= 24:
         return "black"
+    red, green, blue = rgb
     names = {
         name
-        for name, anchors in COLOURS.items()
-        for anchor in anchors
-        if name not in ("black", "white") and max(abs(a - b) for a, b in zip(rgb, anchor, strict=True)) <= 14
+        for name, (r, g, b) in _ANCHORS
+        if abs(red - r) <= _NEAR and abs(green - g) <= _NEAR and abs(blue - b) <= _NEAR
     }
     return names.pop() if len(names) == 1 else None

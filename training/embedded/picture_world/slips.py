@@ -27,6 +27,7 @@ _CARELESS = (
     *(("is the", "is"), ("the ", "this "), ("I ", "i "), ("want to", "wanna"), ("how many", "howmany"), ("see", "c")),
     *(("background", "back ground"), ("biggest", "bigest"), ("how many", "how much"), ("exactly", "exacly")),
 )  # fmt: skip
+_BY_LENGTH = {size: [word for word in MATTERING if len(word) == size] for size in range(1, 12)}
 _WORD = re.compile(r"[a-z]{4,}")
 
 
@@ -75,12 +76,14 @@ def _slipped(word: str, rng: random.Random) -> str | None:
     return None
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=100_000)
 def _clear(word: str, typed: str) -> bool:
     """Whether `typed` can only be `word` misspelt: no other word that matters is one step from it."""
     if typed in MATTERING:
         return False
-    return not any(other != word and _one_step(typed, other) for other in MATTERING)
+    sizes = (len(typed) - 1, len(typed), len(typed) + 1)
+    near = (other for size in sizes for other in _BY_LENGTH.get(size, ()))
+    return not any(other != word and _one_step(typed, other) for other in near)
 
 
 def _one_step(one: str, other: str) -> bool:

@@ -17,6 +17,15 @@ from training.embedded.picture_world.talk import DO_NOT_KNOW, no_picture
 
 TWO = "There are two red circles and a blue star."
 RIGHT = [
+    ("Yes, the circle is filled.", "The circle is filled, so yes."),
+    ("The circle is red and the star is blue, so no.", "No, the star is blue and the circle is red."),
+    ("The circle and the star are the same size, so yes.", "Yes, the star and the circle are the same size."),
+    ("There are two hollow things.", "there are 2 hollow things"),
+    ("There are two things that are not red.", "There are 2 things that are not red"),
+    ("There are as many cats as cars.", "There are as many cars as cats."),
+    ("In the first picture there is a red cat.", "in the first picture there is a red cat"),
+    ("Both pictures have a cat and a car.", "Both pictures have a car and a cat."),
+    ("The star is the biggest, so yes.", "Yes, the star is the largest."),
     (TWO, "there are two red circles and a blue star"),
     (TWO, "There is a blue star and 2 red circles."),
     (TWO, "There is one blue star, and two red circles in the picture."),
@@ -34,6 +43,20 @@ RIGHT = [
     (DO_NOT_KNOW, DO_NOT_KNOW.lower()),
 ]
 WRONG = [
+    ("Yes, the circle is filled.", "No, the circle is filled."),
+    ("Yes, the circle is filled.", "Yes, the circle is hollow."),
+    ("The circle is red and the star is blue, so no.", "The circle is blue and the star is red, so no."),
+    ("The circle and the star are the same size, so yes.", "Yes, the circle and the cat are the same size."),
+    ("There are two hollow things.", "There are two filled things."),
+    ("There are two things that are not red.", "There are two things that are not blue."),
+    ("There are two things on the left.", "There are two things on the right."),
+    ("There are two colours.", "There are two kinds of things."),
+    ("There are more cats than cars.", "There are more cars than cats."),
+    ("In the first picture there is a red cat.", "In the second picture there is a red cat."),
+    ("The first picture has more cats.", "The second picture has more cats."),
+    ("Only the first picture has a cat.", "Both pictures have a cat."),
+    ("The star is the biggest, so yes.", "The star is the smallest, so yes."),
+    ("The other star is blue.", "The other star is red."),
     (TWO, "There are two red circles."),
     (TWO, "There are two red circles, a blue star and a cat."),
     (TWO, "There are three red circles and a blue star."),

@@ -42,6 +42,33 @@ def test_two_items_in_a_square() -> None:
     assert (labels["middle"] == 1).sum() == 2
 
 
+def test_sizes_styles_and_grounds_by_hand() -> None:
+    """A small hollow star, a middle one, a large circle; the two circles' radii are too near to compare."""
+    items = (
+        Item("star", "blue", 0.1, 0.1, 0.1, BLUE, "hollow", BLUE),
+        Item("star", "blue", 0.4, 0.4, 0.15, BLUE),
+        Item("circle", "red", 0.8, 0.8, 0.3, RED, "edged"),
+    )
+    at = [0 * 8 + 0, 3 * 8 + 3, 6 * 8 + 6]
+    labels = patch_labels(Scene(items, 96, 96, WHITE))
+
+    def told(name: str) -> list[int]:
+        return [int(labels[name][patch]) for patch in at]
+
+    assert told("hollow") == [1, 0, 0]
+    assert told("size") == [1, 3, 6]  # radii of 9.6, 14.4 and 28.8: steps of 1.22 from 7.2
+    assert told("bigger_than") == [0, 1, 2]
+    assert told("largest") == [0, 0, 1]
+    assert told("smallest") == [1, 0, 0]
+    assert told("ground") == [COLOUR_NAMES.index("white")] * 3
+    near = (*items[:2], Item("circle", "red", 0.8, 0.8, 0.17, RED))
+    unclear = patch_labels(Scene(near, 96, 96, (200, 230, 210)))
+    assert [int(unclear[name][at[2]]) for name in ("bigger_than", "largest", "ground")] == [-1, -1, -1]
+    alone = patch_labels(Scene(items[:1], 96, 96, (3, 3, 3)))
+    assert [int(alone[name][0]) for name in ("bigger_than", "largest", "smallest")] == [0, -1, -1]
+    assert int(alone["ground"][0]) == COLOUR_NAMES.index("black")
+
+
 def test_alike_share_counts_and_rank() -> None:
     items = tuple(Item("cat", "red", x, 0.5, 0.1, RED) for x in (0.2, 0.5, 0.8))
     labels = patch_labels(Scene((*items[:2], Item("cat", "blue", 0.8, 0.5, 0.1, BLUE)), 96, 96, WHITE))
