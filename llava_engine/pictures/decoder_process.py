@@ -3,7 +3,7 @@
 One at a time, for the memory of two would be twice as much. It begins with each picture and ends with it: 0.1 s, for
 pictures that are slow anyway. Its standard error goes nowhere, so libtiff's warnings never reach a terminal.
 
-In: a line of JSON (name, kind, draft_to) and the file. Out: a line of JSON (the sizes, or an error) and RGB bytes.
+In: a line of JSON (name, kind, draft_to, max_pixels) and the file. Out: a line of JSON (the sizes, or an error) and RGB bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ONE = threading.Lock()
 _START = "import sys; sys.path[:] = sys.argv[1:]; from llava_engine.pictures.decoder_process import main; main()"
 
 
-def decode_apart(data: bytes, kind: Kind, name: str, draft_to: int) -> Decoded:
+def decode_apart(data: bytes, kind: Kind, name: str, draft_to: int, max_pixels: int) -> Decoded:
     """As `decode`, in another process.
 
     Raises:
@@ -42,7 +42,8 @@ def decode_apart(data: bytes, kind: Kind, name: str, draft_to: int) -> Decoded:
     """
     from PIL import Image
 
-    request = json.dumps({"name": name, "kind": kind.pillow, "draft_to": draft_to}).encode() + b"\n"
+    asked = {"name": name, "kind": kind.pillow, "draft_to": draft_to, "max_pixels": max_pixels}
+    request = json.dumps(asked).encode() + b"\n"
     # -P and our own path: nothing is imported from the folder that somebody happens to work in.
     command = [sys.executable, "-P", "-c", _START, *(place for place in sys.path if place)]
     # One thread each: a library that keeps room for many would count towards the limit.
@@ -82,7 +83,8 @@ def main() -> None:
     try:
         request = json.loads(sys.stdin.buffer.readline())
         data = sys.stdin.buffer.read()
-        decoded = decode_whatever_it_takes(data, _KINDS[request["kind"]], request["name"], request["draft_to"])
+        kind, name = _KINDS[request["kind"]], request["name"]
+        decoded = decode_whatever_it_takes(data, kind, name, request["draft_to"], request["max_pixels"])
     except PictureError as error:
         _say({"cause": error.cause, "remedy": error.remedy})
         return

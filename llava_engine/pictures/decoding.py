@@ -18,11 +18,11 @@ from llava_engine.pictures.colours import UnknownColoursError, to_rgb
 from llava_engine.pictures.essentials import Essentials, TooManyPartsError, of_jpeg, of_png
 from llava_engine.pictures.kinds import Kind
 from llava_engine.pictures.orientation import orientation, upright
+from llava_engine.pictures.reading import MAX_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
 
-MAX_PIXELS = 178_956_970  # twice Pillow's own warning limit: where Pillow refuses, too
 BUDGET_BYTES = 880_000_000  # of one decoding: with Python and Pillow below 1 GB
 _SMALLER = "Make it smaller, then try again."
 _AGAIN = "Get the picture again."
@@ -59,14 +59,32 @@ class Decoded:
     size: tuple[int, int]
 
 
-def decode(data: bytes, kind: Kind, name: str, draft_to: int) -> Decoded:
+def known_size(data: bytes, kind: Kind, name: str, max_pixels: int) -> tuple[int, int] | None:
+    """(width, height), upright, of a file that can be decoded at any time: all that it costs was looked at, and is
+    within limits. None for one of which that can be said only by decoding it.
+
+    Raises:
+        PictureError: it is known to be too large, or to take too much memory or time.
+    """
+    try:
+        essentials = _essentials(data, kind)
+    except TooManyPartsError as error:
+        raise too_much_time(name) from error
+    if essentials is None:
+        return None
+    _check(essentials, name, max_pixels)
+    width, height = essentials.size
+    return (width, height) if essentials.turn < 5 else (height, width)
+
+
+def decode(data: bytes, kind: Kind, name: str, draft_to: int, max_pixels: int = MAX_PIXELS) -> Decoded:
     """Decode a file.
 
     Args:
         data: all of it.
         kind: what it is; one that is read here.
         name: what errors call it.
-        draft_to: as for `open_picture`.
+        draft_to, max_pixels: as for `open_picture`.
 
     Raises:
         PictureError: damaged, too large, or made so that it would take too much memory or time.
@@ -76,23 +94,23 @@ def decode(data: bytes, kind: Kind, name: str, draft_to: int) -> Decoded:
     except TooManyPartsError as error:
         raise too_much_time(name) from error
     if essentials is not None:
-        _check(essentials, name)
+        _check(essentials, name, max_pixels)
     try:
         if _is_quick(data, kind, essentials, draft_to):
-            return decode_here(data if essentials is None else essentials.data, kind, name, draft_to, essentials)
+            kept = data if essentials is None else essentials.data
+            return decode_here(kept, kind, name, draft_to, essentials, max_pixels)
     except NotQuickError:
         pass
     from llava_engine.pictures.decoder_process import decode_apart
 
-    return decode_apart(data, kind, name, draft_to)
+    return decode_apart(data, kind, name, draft_to, max_pixels)
 
 
-def decode_whatever_it_takes(data: bytes, kind: Kind, name: str, draft_to: int) -> Decoded:
+def decode_whatever_it_takes(data: bytes, kind: Kind, name: str, draft_to: int, max_pixels: int) -> Decoded:
     """The same, for the process whose limits are set by the system."""
     essentials = _essentials(data, kind)
-    return decode_here(
-        data if essentials is None else essentials.data, kind, name, draft_to, essentials, quick_pixels=None
-    )
+    kept = data if essentials is None else essentials.data
+    return decode_here(kept, kind, name, draft_to, essentials, max_pixels, quick_pixels=None)
 
 
 def decode_here(
@@ -101,6 +119,7 @@ def decode_here(
     name: str,
     draft_to: int,
     essentials: Essentials | None,
+    max_pixels: int = MAX_PIXELS,
     quick_pixels: int | None = _QUICK_FILE_PIXELS,
 ) -> Decoded:
     """Decode in this process.
@@ -117,7 +136,7 @@ def decode_here(
         _load_plugin(kind)
         image = Image.open(io.BytesIO(data), formats=(kind.pillow,))
         size = image.size
-        check_pixels(size, name)
+        check_pixels(size, name, max_pixels)
         least = _tiff_bytes(image) if kind is kinds.TIFF else size[0] * size[1] * _LEAST_BYTES.get(kind.pillow, 0)
         if least > BUDGET_BYTES:
             raise MemoryError
@@ -137,7 +156,7 @@ def decode_here(
     except UnidentifiedImageError as error:
         raise PictureError(f"{name} is {kind.what}, and damaged or incomplete.", _AGAIN) from error
     except Image.DecompressionBombError as error:
-        raise _too_many_pixels(name) from error
+        raise _too_many_pixels(name, max_pixels) from error
     except MemoryError as error:
         raise too_much_memory(name) from error
     except UnknownColoursError as error:
@@ -147,10 +166,10 @@ def decode_here(
     return Decoded(result, size if turn < 5 else (size[1], size[0]))
 
 
-def check_pixels(size: tuple[int, int], name: str) -> None:
+def check_pixels(size: tuple[int, int], name: str, max_pixels: int) -> None:
     """Raises PictureError when there are too many, or none."""
-    if size[0] * size[1] > MAX_PIXELS:
-        raise _too_many_pixels(name)
+    if size[0] * size[1] > max_pixels:
+        raise _too_many_pixels(name, max_pixels)
     if 0 in size:
         raise PictureError(f"{name} has no pixels.", _AGAIN)
 
@@ -171,9 +190,9 @@ def _essentials(data: bytes, kind: Kind) -> Essentials | None:
     return of_jpeg(data) if kind is kinds.JPEG else None
 
 
-def _check(essentials: Essentials, name: str) -> None:
+def _check(essentials: Essentials, name: str, max_pixels: int) -> None:
     """Refuse what is known to be too much before anything is decoded."""
-    check_pixels(essentials.size, name)
+    check_pixels(essentials.size, name, max_pixels)
     if essentials.scans > _MOST_SCANS:
         raise too_much_time(name)
     if essentials.kept_bytes > BUDGET_BYTES:
@@ -232,5 +251,5 @@ def _load_plugin(kind: Kind) -> None:
         importlib.import_module(kind.plugin)
 
 
-def _too_many_pixels(name: str) -> PictureError:
-    return PictureError(f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels.", _SMALLER)
+def _too_many_pixels(name: str, most: int) -> PictureError:
+    return PictureError(f"{name} has more than {most // 1_000_000 or most / 1e6} megapixels.", _SMALLER)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from llava_engine.errors import PictureError
 from llava_engine.pictures.reading import MAX_BYTES as MAX_BYTES
-from llava_engine.pictures.reading import label, read, too_large
+from llava_engine.pictures.reading import MAX_PIXELS, label, read, too_large
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +31,7 @@ class Picture:
 
     Attributes:
         name: what to call it (file name, last part of the URL, "pasted picture").
-        image: RGB, upright (EXIF applied), alpha over white; a large picture may be decoded at a reduced size.
+        decode: makes `image`; raises PictureError for what is damaged behind its header.
         size: (width, height) of the original, upright, in pixels.
         sha256: hex digest of `data`; the identity of the picture everywhere.
         media_type: "image/png", "image/jpeg", …
@@ -37,11 +39,16 @@ class Picture:
     """
 
     name: str
-    image: Image.Image
+    decode: Callable[[], Image.Image]
     size: tuple[int, int]
     sha256: str
     media_type: str
     data: bytes
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """RGB, upright (EXIF applied), alpha over white; a large picture may be decoded at a reduced size."""
+        return self.decode()
 
 
 def open_picture(
@@ -50,6 +57,8 @@ def open_picture(
     name: str | None = None,
     draft_to: int = 672,
     timeout_s: float = 15.0,
+    max_pixels: int = MAX_PIXELS,
+    later: bool = False,
 ) -> Picture:
     """Open a picture.
 
@@ -61,20 +70,23 @@ def open_picture(
             eighth, never below this, in pixels: give twice what the model sees. Any picture of more than 48
             megapixels may be decoded at a half or a third.
         timeout_s: how long a URL may take in all.
+        max_pixels: how many a file may say that it has.
+        later: decode only when `image` is asked for, where all that decoding costs is known without it (PNG, JPEG).
+            What is damaged behind its header is found then.
 
     Raises:
         PictureError: it can not be found, fetched, read or trusted.
     """
     if isinstance(source, bytes):
-        return _decode(source, label(name or "pasted picture"), draft_to)
+        return _from_bytes(source, label(name or "pasted picture"), draft_to, max_pixels, later)
     if not isinstance(source, (str, os.PathLike)):
         return _from_image(source, label(name or "picture"))
     data, found_name = read(source, timeout_s)
-    return _decode(data, label(name or found_name), draft_to)
+    return _from_bytes(data, label(name or found_name), draft_to, max_pixels, later)
 
 
-def _decode(data: bytes, name: str, draft_to: int) -> Picture:
-    from llava_engine.pictures.decoding import decode
+def _from_bytes(data: bytes, name: str, draft_to: int, max_pixels: int, later: bool) -> Picture:
+    from llava_engine.pictures.decoding import decode, known_size
     from llava_engine.pictures.kinds import is_read, kind_of
 
     if not data:
@@ -88,11 +100,26 @@ def _decode(data: bytes, name: str, draft_to: int) -> Picture:
         suffix = PurePath(name).suffix.lower()
         misnamed = ", whatever its name says" if suffix and suffix not in kind.suffixes else ""
         raise PictureError(f"{name} is {kind.what}{misnamed}, and not a picture that we can read.", kind.remedy)
-    decoded = decode(data, kind, name, draft_to)
+    size = known_size(data, kind, name, max_pixels) if later else None
+    if size is not None:
+
+        def image() -> Image.Image:
+            decoded = decode(data, kind, name, draft_to, max_pixels)
+            if decoded.size != size:  # two headers: tokens were counted by the other
+                raise PictureError(f"{name} is damaged or incomplete.", "Get the picture again.")
+            return decoded.image
+
+    else:
+        decoded = decode(data, kind, name, draft_to, max_pixels)
+        size = decoded.size
+
+        def image() -> Image.Image:
+            return decoded.image
+
     return Picture(
         name=name,
-        image=decoded.image,
-        size=decoded.size,
+        decode=image,
+        size=size,
         sha256=hashlib.sha256(data).hexdigest(),
         media_type=kind.media_type,
         data=data,
@@ -121,4 +148,4 @@ def _from_image(source: Image.Image, name: str) -> Picture:
     except Exception as error:  # a file that was opened lazily: decoders meet broken data with errors of every kind
         raise PictureError(f"{name} is damaged or incomplete.", "Get the picture again.") from error
     data = file.getvalue()
-    return Picture(name, image, image.size, hashlib.sha256(data).hexdigest(), "image/png", data)
+    return Picture(name, lambda: image, image.size, hashlib.sha256(data).hexdigest(), "image/png", data)

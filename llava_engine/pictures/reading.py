@@ -18,6 +18,7 @@ from llava_engine.network.addresses import shown
 from llava_engine.terminal_safe import strip_control
 
 MAX_BYTES = 50_000_000
+MAX_PIXELS = 178_956_970  # twice Pillow's own warning limit: where Pillow refuses, too
 # A Windows drive has one letter; a file's name may have a colon in it, so other schemes need their slashes.
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?=://)|(?:data|file|https?)(?=:)", re.IGNORECASE)
 _THIS_MACHINE = ("", "localhost")  # RFC 8089, 2
@@ -45,7 +46,7 @@ def read(source: str | os.PathLike[str], timeout_s: float) -> tuple[bytes, str]:
         path = _file_url_path(text)
         return _read_file(path), path.name
     if scheme == "data":
-        return _read_data_url(text), "picture of a data: URL"
+        return read_data_url(text), "picture of a data: URL"
     from llava_engine.pictures.fetching import fetch
     from llava_engine.pictures.kinds import accepted
 
@@ -80,8 +81,12 @@ def _file_url_path(url: str) -> Path:
     return Path(url2pathname(parts.path))
 
 
-def _read_data_url(url: str) -> bytes:
-    """RFC 2397: `data:[type][;base64],` and the content, in base64 or with %20 and its kin."""
+def read_data_url(url: str) -> bytes:
+    """RFC 2397: `data:[type][;base64],` and the content, in base64 or with %20 and its kin.
+
+    Raises:
+        PictureError: it is damaged, or more than `MAX_BYTES`.
+    """
     head, comma, content = url.partition(",")
     if not comma:
         raise PictureError("The data: URL has no comma, so nothing is in it.", "Copy it anew, from data: to its end.")

@@ -22,7 +22,7 @@ def fake_picture(name: str = "cat.png", colour: str = "red", size: tuple[int, in
     data = png_bytes(colour, size)
     return Picture(
         name=name,
-        image=Image.new("RGB", size, colour),
+        decode=lambda: Image.new("RGB", size, colour),
         size=size,
         sha256=hashlib.sha256(data).hexdigest(),
         media_type="image/png",

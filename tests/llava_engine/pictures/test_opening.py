@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,6 +80,49 @@ def test_a_big_jpeg_is_decoded_small_but_never_below_what_is_asked() -> None:
     exif[0x0112] = 6
     turned = open_picture(encoded(Image.new("RGB", (1600, 1200)), "JPEG", exif=exif), draft_to=300)
     assert (turned.size, turned.image.size) == ((1200, 1600), (300, 400))
+
+
+def test_a_picture_opened_for_later_is_the_same_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"):
+        for data in (encoded(halves(), kind), *([encoded(halves(), kind, exif=exif)] if kind == "JPEG" else [])):
+            now, later = open_picture(data), open_picture(data, later=True)
+            assert (later.size, later.sha256, later.media_type) == (now.size, now.sha256, now.media_type)
+            assert later.image.tobytes() == now.image.tobytes()
+            assert later.image is later.image
+
+
+def test_what_is_damaged_behind_its_header_is_found_when_it_is_looked_at() -> None:
+    for kind in ("PNG", "JPEG"):
+        data = encoded(Image.effect_noise((64, 48), 80).convert("RGB"), kind)
+        cut = open_picture(data[: len(data) * 3 // 4], later=True)
+        assert cut.size == (64, 48)
+        with pytest.raises(PictureError, match="damaged or incomplete"):
+            _ = cut.image
+    with pytest.raises(PictureError):
+        open_picture(encoded(halves(), "GIF")[:40], later=True)
+
+
+def test_a_bomb_is_refused_before_it_is_decoded_at_any_time() -> None:
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    for later in (False, True):
+        assert "178 megapixels" in refused(png(header, b""), later=later).cause
+        for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"):
+            data = encoded(Image.new("RGB", (2000, 1001)), kind)
+            assert "more than 2 megapixels" in refused(data, later=later, max_pixels=2_000_000).cause
+            assert open_picture(data, later=later, max_pixels=2_002_000).size == (2000, 1001)
+
+
+def test_a_png_with_two_headers_is_no_picture_that_is_counted_by_one_and_seen_by_the_other() -> None:
+    data = encoded(Image.new("RGB", (16, 12), "red"))
+    small = struct.pack(">IIBBBBB", 8, 6, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + small + struct.pack(">I", zlib.crc32(b"IHDR" + small))
+    picture = open_picture(data[:33] + chunk + data[33:], later=True)
+    try:
+        assert picture.image.size == picture.size
+    except PictureError as error:
+        assert "damaged" in error.cause
 
 
 def test_pictures_open_in_many_threads() -> None:

@@ -56,7 +56,7 @@ def rows(batch: WorldBatch) -> list[tuple[bool, list[int]]]:
 def test_ids_are_those_of_chat(source: WorldSource, tokenizer: Tokenizer) -> None:
     """The engine is given the words back, turn by turn, as an app would; its ids are what was trained on."""
     image = Image.new("RGB", (4, 4))
-    picture = Picture("a.png", image, (4, 4), "0", "image/png", b"")
+    picture = Picture("a.png", lambda: image, (4, 4), "0", "image/png", b"")
     image_id = tokenizer.special_ids[IMAGE]
     for step in range(12):
         for _on, ids in rows(source[BatchKey(step)]):
