@@ -25,6 +25,7 @@ class LlavaGroup(LazyGroup):
     mounts: ClassVar[dict[str, Mount]] = {
         "chat": Mount("Talk", "llava_tui.commands.chat", "Talk about pictures, full screen."),
         "ask": Mount("Talk", "llava_tui.commands.ask", "Ask one question, get the answer, for people and pipes."),
+        "serve": Mount("Talk", "llava_tui.commands.serve", "An OpenAI-compatible API, and a page, over a model."),
         "train": Mount("Train", "training.cli", "Train a model: tiny, pretrain, finetune."),
         "eval": Mount("Train", "training.evaluation.cli", "Measure a model."),
         "models": Mount(

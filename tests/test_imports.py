@@ -11,7 +11,8 @@ import pytest
 
 from tests.source import PACKAGES, calls, imported, python_files, tree
 
-HEAVY = ("torch", "transformers", "textual", "PIL", "httpx", "starlette", "uvicorn")
+SERVING = ("starlette", "uvicorn", "msgspec")
+HEAVY = ("torch", "transformers", "textual", "PIL", "httpx", *SERVING)
 
 # Who must never import what: a file's path begins with the first, an imported module with one of the second.
 SHUT_DOORS = [
@@ -41,6 +42,10 @@ SHUT_DOORS = [
             "llava_engine.model.llava",
             "llava_engine.model.vision",
         ),
+    ),
+    (
+        "llava_engine/server/",
+        ("torch", "llava_engine.engine", "llava_engine.model", "llava_engine.checkpoints", "llava_engine.decoding"),
     ),
     ("llava_engine/pictures/opening.py", ("torch", "transformers", "llava_engine.model")),
     ("training/", ("llava_tui", "textual")),
@@ -96,6 +101,17 @@ def test_transformers_is_imported_in_one_room() -> None:
         if not path.as_posix().startswith("llava_engine/backends/transformers/")
         for module, line in imported(path)
         if module.split(".")[0] == "transformers"
+    ]
+    assert not found
+
+
+def test_the_server_is_a_room_that_only_its_command_enters() -> None:
+    found = [
+        f"{path}:{line} imports {module}"
+        for path in OURS
+        if not path.as_posix().startswith(("llava_engine/server/", "llava_tui/commands/serve.py"))
+        for module, line in imported(path)
+        if module.partition(".")[0] in SERVING or module.startswith("llava_engine.server")
     ]
     assert not found
 
@@ -193,7 +209,9 @@ def test_every_file_says_what_it_is_for() -> None:
             "import llava_tui.session.session, llava_tui.session.token_pump, llava_tui.history.store",
             ("torch", "textual"),
         ),
-        ("import llava_tui.app", ("torch", "transformers")),
+        ("import llava_tui.app", ("torch", "transformers", *SERVING)),
+        ("import llava_engine.engine", SERVING),
+        ("import llava_engine.server.serving", ("torch", "transformers", "textual", "PIL", "numpy")),
         ("import training.cli, training.evaluation.cli", ("torch", "transformers", "textual")),
     ],
 )
@@ -208,6 +226,7 @@ def test_importing_stays_light(code: str, absent: tuple[str, ...]) -> None:
         "--version",
         "ask --help",
         "chat --help",
+        "serve --help",
         "doctor --help",
         "models --help",
         "models get --help",

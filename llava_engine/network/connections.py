@@ -31,18 +31,21 @@ class ForbiddenRedirectError(Exception):
 class Connections:
     """Pass `extensions` with every request, and `leave` with every redirect.
 
+    Args:
+        public_only: nothing in a private network is opened, not even first.
+
     Attributes:
         ended: the time was up; whatever looks like an answer since then is cut.
         proxied: the last connection led to a proxy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, public_only: bool = False) -> None:
         self.ended = False
         self.proxied = False
         self._host = ""
         self._port = 0
         self._peer = ""
-        self._public = False  # once a public server has sent us on, nothing private is opened any more
+        self._public = public_only  # once a public server has sent us on, nothing private is opened any more
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
 

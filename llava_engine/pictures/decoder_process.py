@@ -3,7 +3,8 @@
 One at a time, for the memory of two would be twice as much. It begins with each picture and ends with it: 0.1 s, for
 pictures that are slow anyway. Its standard error goes nowhere, so libtiff's warnings never reach a terminal.
 
-In: a line of JSON (name, kind, draft_to, max_pixels) and the file. Out: a line of JSON (the sizes, or an error) and RGB bytes.
+In: a line of JSON (name, kind, draft_to, max_pixels) and the file. Out: a line of JSON (the sizes, or an error), and
+RGB bytes.
 """
 
 from __future__ import annotations

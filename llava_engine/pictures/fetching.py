@@ -8,9 +8,10 @@ from __future__ import annotations
 import threading
 import time
 import zlib
+from collections.abc import Collection
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 from llava_engine.errors import PictureError
 from llava_engine.network.addresses import shown
@@ -27,7 +28,11 @@ _NETWORK_REMEDY = "Check the address and the network, or save the picture and op
 _ENDING_S = 1.0  # how long a thread may take to notice that its connections were shut
 
 
-def fetch(url: str, *, max_bytes: int, timeout_s: float, accept: str) -> bytes:
+class ForbiddenAddressError(PictureError):
+    """An address that a stranger gave, on no host from which pictures may be fetched, or leading to one."""
+
+
+def fetch(url: str, *, max_bytes: int, timeout_s: float, accept: str, hosts: Collection[str] | None = None) -> bytes:
     """The bytes behind a URL.
 
     Args:
@@ -35,17 +40,20 @@ def fetch(url: str, *, max_bytes: int, timeout_s: float, accept: str) -> bytes:
         max_bytes: more than this, unpacked, is refused, at the latest when it arrives.
         timeout_s: for everything together: names, connections, redirects, the body.
         accept: the kinds that the server may choose from, as the header says them.
+        hosts: for an address that a stranger gave: only these, in lower case, over https on its usual port, at no step
+            another one, and nothing in a private network. None for an address that the user gave.
 
     Raises:
+        ForbiddenAddressError: `hosts` do not allow it.
         PictureError: forbidden scheme, unreachable, too slow, too large, too many redirects or one into a private
             network, an error status, or something that the server does not call a picture.
     """
     result: list[bytes | BaseException] = []
-    with Connections() as connections:
+    with Connections(public_only=hosts is not None) as connections:
 
         def work() -> None:
             try:
-                result.append(_follow(url, max_bytes, time.monotonic() + timeout_s, accept, connections))
+                result.append(_follow(url, max_bytes, time.monotonic() + timeout_s, accept, hosts, connections))
             except BaseException as error:  # handed to the caller below
                 result.append(error)
 
@@ -65,7 +73,14 @@ def fetch(url: str, *, max_bytes: int, timeout_s: float, accept: str) -> bytes:
     return result[0]
 
 
-def _follow(url: str, max_bytes: int, deadline: float, accept: str, connections: Connections) -> bytes:
+def _follow(
+    url: str,
+    max_bytes: int,
+    deadline: float,
+    accept: str,
+    hosts: Collection[str] | None,
+    connections: Connections,
+) -> bytes:
     import httpx
 
     start = url
@@ -73,6 +88,8 @@ def _follow(url: str, max_bytes: int, deadline: float, accept: str, connections:
         with open_client(PictureError) as client:
             for _ in range(MAX_REDIRECTS + 1):
                 _check_scheme(url, start)
+                if hosts is not None:
+                    _check_host(url, start, hosts)
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise _too_slow(url)
@@ -88,8 +105,9 @@ def _follow(url: str, max_bytes: int, deadline: float, accept: str, connections:
                     connections.leave(url, there)
                     url = there
     except ForbiddenRedirectError as error:
-        raise PictureError(
-            f"{shown(start)} redirects {error}, and that is not followed.", "Give the picture's own address instead."
+        leads, kind = ("redirects", PictureError) if hosts is None else ("leads", ForbiddenAddressError)
+        raise kind(
+            f"{shown(start)} {leads} {error}, and that is not followed.", "Give the picture's own address instead."
         ) from error
     except (httpx.TimeoutException, TimeUpError) as error:
         raise _too_slow(url) from error
@@ -111,6 +129,19 @@ def _check_scheme(url: str, start: str) -> None:
         return
     named = shown(url) if url == start else f"{shown(start)} redirects to {strip_control(scheme)}:, and that"
     raise PictureError(f"{named} is not an address that pictures are fetched from.", "Use an http or https address.")
+
+
+def _check_host(url: str, start: str, hosts: Collection[str]) -> None:
+    try:
+        parts = urlsplit(url)
+        allowed = (parts.hostname or "").lower() in hosts and parts.scheme == "https" and parts.port in (None, 443)
+    except ValueError:  # a port that is none
+        allowed = False
+    if not allowed:
+        named = shown(url) if url == start else f"{shown(start)} redirects to {shown(url)}, and that"
+        raise ForbiddenAddressError(
+            f"{named} is no address that pictures may be fetched from here.", "Send the picture itself."
+        )
 
 
 def _body(url: str, response: httpx.Response, max_bytes: int) -> bytes:

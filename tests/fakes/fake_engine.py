@@ -51,6 +51,7 @@ class FakeEngine:
     Attributes:
         conversations: what it was asked, call by call.
         samplings: how it was to sample, call by call.
+        begun: how its answers were to begin, call by call.
         threads: the threads that it was called on.
         closed: whether it was closed.
     """
@@ -60,6 +61,7 @@ class FakeEngine:
         self._card = card
         self.conversations: list[Conversation] = []
         self.samplings: list[Sampling] = []
+        self.begun: list[str] = []
         self.threads: set[int] = set()
         self.closed = False
 
@@ -79,6 +81,7 @@ class FakeEngine:
         script = self._answers[min(len(self.conversations), len(self._answers) - 1)]
         self.conversations.append(conversation)
         self.samplings.append(sampling)
+        self.begun.append(begun)
         cost = self.count(conversation)
         if cost.total > self._card.context_length:
             raise ContextOverflowError(cost.total, self._card.context_length)

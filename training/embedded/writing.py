@@ -24,7 +24,7 @@ from training.embedded.picture_world.exchanges import Exchange
 from training.embedded.picture_world.scenes import SIDE
 
 # Stands for the drawn picture where only its place matters.
-PICTURE = Picture("drawn", Image.new("RGB", (SIDE, SIDE)), (SIDE, SIDE), "", "image/png", b"")
+PICTURE = Picture("drawn", lambda: Image.new("RGB", (SIDE, SIDE)), (SIDE, SIDE), "", "image/png", b"")
 _SAID = "\0{}{}"  # what stands in a frame for a turn's question ("q") and answer ("a")
 
 

@@ -1,0 +1,28 @@
+"""A picture made square before a model's own preprocessing, in the three ways that the original's page offered.
+
+What a model does with a square picture is the same for all of them: so this decides what it sees. Knows no model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Way = Literal["crop", "pad", "resize"]
+_MEAN = (122, 116, 104)  # CLIP's mean colour, as the original pads
+
+
+def squared(image: Image.Image, way: Way) -> Image.Image:
+    """The middle of it, the whole of it between bars of the mean colour, or the whole of it squashed."""
+    from PIL import Image, ImageOps
+
+    short, long = min(image.size), max(image.size)
+    if way == "crop":
+        return ImageOps.fit(image, (short, short))
+    if way == "resize":
+        return image.resize((short, short), Image.Resampling.BICUBIC)
+    whole = Image.new("RGB", (long, long), _MEAN)
+    whole.paste(image, ((long - image.width) // 2, (long - image.height) // 2))
+    return whole

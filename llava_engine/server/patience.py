@@ -1,0 +1,75 @@
+"""uvicorn's protocol, with clocks for all that it would wait for: a request's head, and a client that does not read."""
+
+from __future__ import annotations
+
+import asyncio
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+HEAD_S = 10.0
+READ_S = 30.0
+MOST_CONNECTIONS = 800
+"""Below the 1,024 files that a process usually may open."""
+
+
+class PatientProtocol(H11Protocol):
+    """One connection. A client that sends or reads a byte a minute is cut off, whatever it holds."""
+
+    _head: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """It has begun."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST_CONNECTIONS:
+            transport.abort()
+            return
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        for timer in (self._head, self._reading):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Something came; is it a whole head?"""
+        super().data_received(data)
+        self._watch_head()
+
+    def on_response_complete(self) -> None:
+        """All is said; what the client has not read yet is held for so long."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self._watch_reader()
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _watch_head(self) -> None:
+        waits = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
+        if waits and self._head is None:
+            self._head = self.loop.call_later(HEAD_S, self.transport.abort)
+        elif not waits and self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _watch_reader(self) -> None:
+        if self._reading is None:
+            self._reading = self.loop.call_later(READ_S, self._cut_unless_read)
+
+    def _cut_unless_read(self) -> None:
+        self._reading = None
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
