@@ -19,7 +19,7 @@ from llava_engine.server.problems import Problem
 from llava_engine.server.settings import Settings
 
 _CLOSED = ("/v1/", "/metrics")
-"""What the key is for. The page is the same for everybody, and asks for it; /health is for those who can not know it."""
+"""What the key is for. The page is the same for everybody, and asks for it; /health is for who can not know it."""
 
 
 class Gate:
