@@ -39,7 +39,7 @@ SET_WAYS: dict[str, Ways] = {
             "{x} and {y}(,|:) same shape",
             "(are|is) the {x} and the {y} (alike in shape|shaped alike|shaped the same)",
         ),
-        ("(if|whether) the {x} (and the {y} are|is) the same shape( as the {y}|)",),
+        ("(if|whether) the {x} (and the {y} are the same shape|is the same shape as the {y}|has the shape of the {y})",),
     ),
     "all_same_colour": Ways(
         ("are all the {things} the same {colour}", "do all the {things} have the same {colour}"),
@@ -209,7 +209,7 @@ SET_WAYS: dict[str, Ways] = {
             "how many (of the |){things}(@|) (are not|aren't|are n't|don't look|are anything but) {red}",
             "how many {things} (do you see|can you see|are there) that (are not|aren't) {red}(@|)",
             "how many (are not|aren't) {red}(@|)",
-            "how many (other|non) (than |){red} {things} are there(@|)",
+            "how many non-{red} {things} (are there|do you see)(@|)",
             "how many {things} (are there |)(in another {colour} than|of another {colour} than|that are not) {red}",
             "(count|tell me) (the {things}|all {things}|how many are|how many {things} are) (that are |)not {red}(@|).",
             "(number|count) of {things} (that are not|which are not) {red}(@|)",

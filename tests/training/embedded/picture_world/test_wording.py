@@ -78,6 +78,22 @@ def test_held_out_templates_are_for_all_families_and_know_no_other_slots() -> No
         assert {slot for pattern in patterns for slot in SLOT.findall(pattern)} <= known, family
 
 
+def asked_for(template: str) -> set[str]:
+    """What a template asks about, be it named in the singular or the plural."""
+    return {{"xs": "x", "a": "x", "ys": "y"}.get(slot, slot) for slot in SLOT.findall(template)} - COMMON
+
+
+@pytest.mark.parametrize("family", sorted(set(ASKED) - {"unknown"}))  # there nothing hangs on the words
+def test_every_template_says_what_its_family_needs(family: str) -> None:
+    """Nothing that the answer hangs on is left out: in `kind` the colour may stand for "the red thing"."""
+    ways = ASKED[family]
+    needed = asked_for(ways.plain[0])
+    allowed = [needed, {"red"}, needed | {"red"}] if family in ("kind", "kinds", "verify_kind") else [needed]
+    for pattern in (*ways.plain, *ways.direct, *ways.clause, *ways.noun, *HELD_OUT[family]):
+        for template in all_of(parsed(pattern)):
+            assert asked_for(template) in allowed, template
+
+
 def test_there_are_hundreds_of_templates() -> None:
     few = {family for family, ways in ASKED.items() if ways.count() < 250}
     assert few <= {"follow_other", "follow_others", "follow_other_one", "talk_alive", "talk_how", "unknown_thing"}
