@@ -77,7 +77,7 @@ Rate = Annotated[
     float | None,
     typer.Option("--rate", help="The highest learning rate; by default that of LLaVA's recipes, and the world's own."),
 ]
-Batch = Annotated[int, typer.Option("--batch", min=1, help="Rows a step (with --data FILE).")]
+Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Rows a step, or pictures of the world.")]
 Seed = Annotated[int, typer.Option("--seed", help="The same seed and steps give the same weights.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in --out.")]
 SaveMinutes = Annotated[float, typer.Option("--save-minutes", help="Write model and state this often.")]
@@ -128,7 +128,7 @@ def pretrain(
     steps: Steps = None,
     minutes: Minutes = None,
     rate: Rate = None,
-    batch: Batch = 32,
+    batch: Batch = None,
     seed: Seed = 0,
     resume: Resume = False,
     save_minutes: SaveMinutes = 5.0,
@@ -166,7 +166,7 @@ def finetune(
             help="Train the tower too after this part of the run; 0.8 for the world, else never.",
         ),
     ] = None,
-    batch: Batch = 16,
+    batch: Batch = None,
     seed: Seed = 0,
     resume: Resume = False,
     save_minutes: SaveMinutes = 5.0,

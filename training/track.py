@@ -28,6 +28,7 @@ class Track:
         self._run, self._stage, self._say = run, stage, say
         self._file: TextIO | None = None  # there is none before there is a row
         self._step, self._seconds = step, seconds
+        self.steps = 0  # since it began
         self._sums: Figures | None = None
         self._said = 0.0
         self._last: dict[str, Any] = {}
@@ -36,6 +37,7 @@ class Track:
 
     def step(self, step: int, seconds: float, loss: Tensor, rate: float, figures: Figures) -> None:
         """One step is done: `step` in all, after `seconds` of training."""
+        self.steps += 1
         figures = Figures.of(loss=loss) | figures
         self._sums = figures if self._sums is None else self._sums + figures
         if step % self._run.log_steps == 0:

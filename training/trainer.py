@@ -166,8 +166,9 @@ def _train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None]) -> 
                 stage.export(run.out)
                 saved = clock()
         del batches
-    save_state(stage, optimizer, run.out, step, seconds)
-    stage.export(run.out)
+    if track.steps or not run.resume:  # else the run was done before, and its files stand
+        save_state(stage, optimizer, run.out, step, seconds)
+        stage.export(run.out)
     track.close(step, seconds)
     return Outcome(step, seconds, run.progress(step, seconds) < 1)
 

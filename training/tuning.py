@@ -37,6 +37,7 @@ from training.saving import read_into
 from training.trainer import Outcome, Stage, train
 
 WORLD = "world"
+ROWS_A_STEP: dict[Task, int] = {"pretrain": 32, "finetune": 16}
 TEMPLATE = "v1"  # of a model that does not say which it was trained with
 
 
@@ -47,13 +48,13 @@ class DataSettings:
     Attributes:
         data: "world" for the picture world, or a file of rows (data/llava_json.py).
         images: the folder of the rows' pictures.
-        batch: rows a step; the world has its own measure.
+        batch: rows a step, or pictures of the world; None for what such data is trained with.
         context: the most tokens of a row; the model's own length where None. The world has its own measure.
     """
 
     data: str
     images: Path | None = None
-    batch: int = 16
+    batch: int | None = None
     context: int | None = None
 
 
@@ -116,7 +117,7 @@ def tune(
     template = get("plain" if task == "pretrain" else config.template or TEMPLATE)
     encoder = replace(checkpoint.encoder, template=template, system=config.system)
     if settings.data == WORLD:
-        stage = _world_stage(task, folder, model, encoder, run, curriculum)
+        stage = _world_stage(task, folder, model, encoder, settings.batch, run, curriculum)
     else:
         stage = _rows_stage(task, folder, model, encoder, checkpoint.preprocessing, settings, run, curriculum)
     usual = (
@@ -156,6 +157,7 @@ def _world_stage(
     folder: Path,
     model: LlavaModel,
     encoder: PromptEncoder,
+    batch: int | None,
     run: Run,
     curriculum: Curriculum,
 ) -> Stage:
@@ -165,7 +167,7 @@ def _world_stage(
             f"The picture world is drawn at {SIDE} pixels, and this model's tower reads {config.vision.image_size}.",
             "Start from `llava train tiny`, or train on rows.",
         )
-    source = WorldSource(run.seed, Writer(encoder), config.vision.grid, pictures=getattr(PLAN, task).size)
+    source = WorldSource(run.seed, Writer(encoder), config.vision.grid, pictures=batch or getattr(PLAN, task).size)
     if task == "pretrain":
         source = replace(source, captions_only=True, sizes=(1,))
     heads = None
@@ -194,6 +196,6 @@ def _rows_stage(
         preprocessing=preprocessing,
         context=settings.context or config.language.max_position_embeddings,
     )
-    source = BatchSource(samples, settings.batch, run.seed)
+    source = BatchSource(samples, settings.batch or ROWS_A_STEP[task], run.seed)
     keep = _keeper(folder, config)
     return RowsStage(task, model, source, keep, unfreeze_at=curriculum.unfreeze_at, tower_rate=curriculum.tower_rate)

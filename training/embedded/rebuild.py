@@ -52,7 +52,15 @@ class Means:
 
 
 def make_start(
-    out: Path, plan: Plan, means: Means, seed: int, say: Say, *, only: Start | None = None, resume: bool = True
+    out: Path,
+    plan: Plan,
+    means: Means,
+    seed: int,
+    say: Say,
+    *,
+    shape: TinyShape = TinyShape(),  # noqa: B008 - frozen
+    only: Start | None = None,
+    resume: bool = True,
 ) -> Outcome | None:
     """Tokenizer, tower and language model, and all of them together as a model in `out`/model.
 
@@ -62,13 +70,13 @@ def make_start(
         means: what with.
         seed: of everything.
         say: shows progress lines.
+        shape: of tower and language model.
         only: make this part alone.
         resume: go on with parts that were begun.
 
     Returns:
         How the stage ended that was stopped; None when all is done.
     """
-    shape = TinyShape()
     if only in (None, Start.tokenizer) and not (resume and (out / "tokenizer" / "tokenizer_config.json").is_file()):
         tiny.make_tokenizer(shape, out / "tokenizer", seed)
     if only in (None, Start.tower):
@@ -86,9 +94,17 @@ def make_start(
     return None
 
 
-def rebuild(out: Path, plan: Plan, means: Means, seed: int, say: Say) -> Outcome | None:
+def rebuild(
+    out: Path,
+    plan: Plan,
+    means: Means,
+    seed: int,
+    say: Say,
+    *,
+    shape: TinyShape = TinyShape(),  # noqa: B008 - frozen
+) -> Outcome | None:
     """Every stage; the model is in `out`/finetune/model then. See `make_start` for what is given and returned."""
-    stopped = make_start(out / "tiny", plan, means, seed, say)
+    stopped = make_start(out / "tiny", plan, means, seed, say, shape=shape)
     stages: list[tuple[Task, str, Part]] = [
         ("pretrain", "tiny", plan.pretrain),
         ("finetune", "pretrain", plan.finetune),
@@ -97,6 +113,8 @@ def rebuild(out: Path, plan: Plan, means: Means, seed: int, say: Say) -> Outcome
         if stopped is not None:
             break
         run = means.run(out / task, part.steps, seed)
-        outcome = tune(task, Source(str(out / start)), DataSettings(WORLD), run, part.optim, Curriculum(), say)
+        outcome = tune(
+            task, Source(str(out / start)), DataSettings(WORLD, batch=part.size), run, part.optim, Curriculum(), say
+        )
         stopped = outcome if outcome.interrupted else None
     return stopped
