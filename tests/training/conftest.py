@@ -22,7 +22,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with a model of 96 pixels, 16 patches and two thin layers each."""
     folder: Path = tmp_path_factory.mktemp("start")
     shape = TinyShape(
-        patch=24, tower_width=32, tower_layers=2, tower_mlp=48, width=32, layers=2, mlp=48, vocabulary=700
+        patch=24,
+        **{"tower_width": 32, "tower_layers": 2, "tower_heads": 4, "tower_mlp": 48},
+        **{"width": 32, "layers": 2, "heads": 4, "mlp": 48, "vocabulary": 700},
     )
     tokenizer = make_tokenizer(shape, folder / "tokenizer", seed=0, lines=1000)
     language = new_language_model(language_config(shape, tokenizer), seed=0).state_dict()

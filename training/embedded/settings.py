@@ -23,15 +23,15 @@ class TinyShape:
 
     picture: int = 96
     patch: int = 12
-    tower_width: int = 128
-    tower_layers: int = 5
-    tower_heads: int = 4
-    tower_mlp: int = 512
-    width: int = 128
-    layers: int = 4
-    heads: int = 4
-    mlp: int = 352
-    vocabulary: int = 1000
+    tower_width: int = 160
+    tower_layers: int = 6
+    tower_heads: int = 5
+    tower_mlp: int = 640
+    width: int = 160
+    layers: int = 6
+    heads: int = 5
+    mlp: int = 432
+    vocabulary: int = 1200
     context: int = 2048
 
 
@@ -44,6 +44,7 @@ class Curriculum:
         first_until: part of the run in which that is so.
         most: items a picture has then, at most; with them come the families beyond the core.
         plain_until: part of the run in which the plainest wordings fade out.
+        verdict_from: part of the run after which a yes or no stands before its fact; before, the fact leads to it.
         unfreeze_at: part of the run after which the tower moves too; 1 keeps it frozen.
         tower_rate: the tower's rate, as a factor.
         labels: weight of the tower's patch labels while it moves.
@@ -52,8 +53,9 @@ class Curriculum:
 
     first_most: int = 2
     first_until: float = 0.1
-    most: int = 4
+    most: int = 6
     plain_until: float = 0.1
+    verdict_from: float = 0.5
     unfreeze_at: float = 0.8
     tower_rate: float = 0.1
     labels: float = 0.3

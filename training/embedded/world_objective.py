@@ -70,6 +70,7 @@ class WorldStage:
             most=curriculum.most if wide else curriculum.first_most,
             plain=max(0.0, 1 - progress / curriculum.plain_until) if curriculum.plain_until else 0.0,
             wide=wide,
+            order="verdict" if progress >= curriculum.verdict_from else "fact",
         )
 
     def loss(self, batch: WorldBatch, step: int, progress: float) -> tuple[Tensor, Figures]:

@@ -79,7 +79,7 @@ def test_a_small_item_counts_like_a_large_one() -> None:
 
 
 def test_a_tower_learns_and_is_written(tmp_path: Path) -> None:
-    shape = TinyShape(patch=24, tower_width=32, tower_layers=1, tower_mlp=32)
+    shape = TinyShape(patch=24, tower_width=32, tower_layers=1, tower_heads=4, tower_mlp=32)
     tower = new_tower(vision_config(shape), seed=0)
     stage = TowerStage(tower, layer=-1, seed=0)
     batch = LabelledSource(seed=1, grid=4, size=10)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from training.embedded.picture_world.scenes import COLOURS, Rgb, Scene
 
 _NEAR = 14  # in each channel
@@ -14,6 +16,7 @@ def ground_name(scene: Scene) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
+@lru_cache(maxsize=1024)
 def _plain_name(rgb: Rgb) -> str | None:
     low, high = min(rgb), max(rgb)
     if low >= 240:

@@ -80,11 +80,12 @@ class Named:
 
     def members(self, scene: Scene) -> tuple[int, ...]:
         """Which items of a scene it means."""
-        return tuple(
+        kind, colour = self.kind, self.colour  # asked for a hundred times a picture
+        return tuple([
             index
             for index, item in enumerate(scene.items)
-            if (self.kind is None or item.kind == self.kind) and (self.colour is None or item.colour == self.colour)
-        )
+            if (kind is None or item.kind == kind) and (colour is None or item.colour == colour)
+        ])  # fmt: skip
 
     def noun(self, plural: bool = False, *, rng: random.Random | None = None) -> str:
         """ "red circles"; with `rng`, now and then in other words, as people do."""
