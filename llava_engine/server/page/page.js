@@ -27,7 +27,7 @@ async function meetModel() {
     if (model.picture_tokens) facts.push(`a picture takes ${model.picture_tokens.toLocaleString("en")}`);
     element("model").textContent = facts.join(" · ");
     document.title = `${model.id} · llava`;
-    element("preprocess-row").hidden = !model.preprocess;
+    element("preprocess-row").hidden = !model.preprocess?.length;
     votesKept = Boolean(model.votes);
     drawAll();
     showMeter();
@@ -38,6 +38,8 @@ async function meetModel() {
       element("model").textContent = "needs a key";
     } else {
       say(error.message);
+      element("model").textContent = error.status === 503 ? "the model is being loaded" : "no model";
+      if (error.status === 503) setTimeout(meetModel, 1000 * Math.max(1, error.retryAfter));
     }
   }
 }
@@ -195,13 +197,10 @@ async function copy(text) {
 }
 
 async function rate(turn, type) {
-  const at = conversation.turns.indexOf(turn);
-  const messages = conversation.turns.slice(0, at + 1).map(({ role, text, pictures }) => ({
-    role,
-    content: "<image>\n".repeat(pictures.length) + text,
-  }));
+  const next = conversation.turns[conversation.turns.indexOf(turn) + 1] ?? null;
+  const messages = conversation.messages(systemText(), next);
   try {
-    votesKept = await vote({ type, model: model?.id ?? "", messages });
+    votesKept = await vote({ type, model: model?.id, messages });
     if (votesKept) turn.vote = type;
     say(votesKept ? "Thank you, it was noted." : "This server keeps no votes.");
   } catch (error) {
