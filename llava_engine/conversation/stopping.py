@@ -35,7 +35,7 @@ class StopMatcher:
         if self.matched is not None:
             return ""
         held = self._held + text
-        ends = [(found + len(stop), found, stop) for stop in self._stops if (found := held.find(stop)) >= 0]
+        ends = [(found + len(stop), found, stop) for stop in self._stops if (found := self._find(stop, held)) >= 0]
         if ends:
             _, start, self.matched = min(ends)
             self._held = ""
@@ -52,6 +52,10 @@ class StopMatcher:
     def _beginning(self, text: str) -> int:
         """How many characters at the end of a text may begin a stop string."""
         return max((_overlap(text, stop) for stop in self._stops), default=0)
+
+    def _find(self, stop: str, text: str) -> int:
+        """Where a stop string is that ends behind what stood there before; -1 for nowhere."""
+        return text.find(stop, max(0, self._before - len(stop) + 1))
 
     def _own(self, text: str) -> str:
         """Without what stood there before."""

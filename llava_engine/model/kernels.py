@@ -51,10 +51,10 @@ class PackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """Weights in int8 with one scale an output row, activations quantized on the fly (fbgemm, on a CPU).
+    """Weights in int8 with one scale an output row, activations quantized on the fly (fbgemm or oneDNN, on a CPU).
 
     Each row is first divided by its maximum, and all rows are then quantized by one scale, which is said beforehand.
-    fbgemm's own dynamic form takes it from the largest and the smallest number of the whole input: there a row's
+    The usual dynamic form takes it from the largest and the smallest number of the whole input: there a row's
     result would depend on its neighbours, and a Llama's first token, with outliers hundreds of times the size of the
     rest, would round every other row to nothing.
     """
@@ -72,17 +72,29 @@ class Int8Linear(nn.Module):
             inside = torch.empty(0, dtype=torch.int8).set_(quantized.untyped_storage()).view(weight.shape)
             write_int8_codes(weight, scale, inside)
             self.packed = torch.ops.quantized.linear_prepack(quantized, None)
+        self.fbgemm = torch.backends.quantized.engine in ("x86", "fbgemm")
         self.bias = None if bias is None else bias.float()
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) -> (…, out) in the dtype of x."""
         wide = x.float()
         top = wide.abs().amax(-1, keepdim=True).clamp_min(1e-12)
-        y = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            wide / top, INT8_STEP, INT8_ZERO, self.packed
-        )
-        y = y * top
-        return (y if self.bias is None else y + self.bias).to(x.dtype)  # type: ignore[no-any-return]
+        y = self._product(wide / top) * top
+        return (y if self.bias is None else y + self.bias).to(x.dtype)
+
+    def _product(self, x: Tensor) -> Tensor:
+        """float32 (…, in), from -1 to 1 -> (…, out)."""
+        if self.fbgemm:
+            y: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+                x, INT8_STEP, INT8_ZERO, self.packed
+            )
+            return y
+        # oneDNN has the dynamic form only: one more row, from -1 to 1, fixes the scale that it will take. Of a row that is
+        # no numbers there would be none; its maximum is none either, so it stays what it is.
+        guarded = torch.zeros(x[..., 0].numel() + 1, x.shape[-1])
+        guarded[:-1], guarded[-1, 0], guarded[-1, -1] = x.flatten(0, -2).nan_to_num(0), 1, -1
+        y = torch.ops.quantized.linear_dynamic(guarded, self.packed, False)
+        return y[:-1].view(*x.shape[:-1], -1)
 
 
 class UnpackedInt8Linear(nn.Module):

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 import llava_engine
 from llava_engine.checkpoints.catalog import EMBEDDED
-from llava_engine.contract import Reply
+from llava_engine.contract import Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine
 from tests.llava_engine.tiny import oracle
@@ -75,6 +75,21 @@ def test_a_begun_answer_goes_on_as_the_whole_one(engine: Engine) -> None:
         assert reply.prompt_tokens > whole.prompt_tokens and reply.prompt.endswith(begun)
     *_, other = engine.stream(asked, begun="There is no")
     assert isinstance(other, Reply) and not other.text.startswith("There")
+
+
+def test_a_stop_text_that_begins_in_what_was_begun_ends_the_answer(engine: Engine) -> None:
+    picture = llava_engine.open_picture(circle_and_square())
+    asked = Conversation((Message.user("What is in this picture?", [picture]),))
+    *_, whole = engine.stream(asked)
+    assert isinstance(whole, Reply)
+    first, second, third, *_ = whole.text.split(" ")
+    sampling = Sampling(stops=(f"{second} {third}",))
+    *_, cut = engine.stream(asked, sampling)
+    *pieces, gone_on = engine.stream(asked, sampling, begun=f"{first} {second}")
+    assert isinstance(cut, Reply) and isinstance(gone_on, Reply)
+    assert (cut.text, cut.finish_reason) == (f"{first} ", "stop")
+    assert (gone_on.text, gone_on.finish_reason) == ("", "stop")
+    assert not [piece for piece in pieces if isinstance(piece, str)]
 
 
 def test_without_a_picture_it_says_so(engine: Engine) -> None:

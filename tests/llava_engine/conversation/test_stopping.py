@@ -22,14 +22,24 @@ def chunked(draw: st.DrawFn) -> list[str]:
     return [whole[start:end] for start, end in pairwise(edges)]
 
 
-def whole_answer(whole: str, stops: list[str]) -> tuple[str, str | None]:
+def whole_answer(whole: str, stops: list[str], before: str = "") -> tuple[str, str | None]:
     """The definition: the first moment at which some stop string stands at the text's end."""
-    for end in range(len(whole) + 1):
+    start, whole = len(before), before + whole
+    for end in range(start + 1, len(whole) + 1):
         done = [stop for stop in stops if whole[:end].endswith(stop)]
         if done:
             longest = max(done, key=len)
-            return whole[: end - len(longest)], longest
-    return whole, None
+            return whole[start : max(start, end - len(longest))], longest
+    return whole[start:], None
+
+
+@given(pieces=chunked(), stops=stops, before=text)
+def test_a_stop_may_begin_before_the_text_and_none_that_ended_there_counts(
+    pieces: list[str], stops: list[str], before: str
+) -> None:
+    matcher = StopMatcher(stops, before)
+    shown = "".join(map(matcher.push, pieces)) + matcher.flush()
+    assert (shown, matcher.matched) == whole_answer("".join(pieces), stops, before)
 
 
 @given(pieces=chunked(), stops=stops)

@@ -40,3 +40,33 @@ def test_a_space_of_the_answers_own_stays() -> None:
 def test_june_models_end_their_last_line_before_they_end_the_answer() -> None:
     assert answer(llama(legacy=True), templates.get("v0"), " the cat\n###").text == "the cat"
     assert answer(llama(legacy=True), templates.get("v0"), " the\ncat###").text == "the\ncat"
+
+
+@pytest.mark.parametrize("tokenizer", [llama(legacy=True), llama(legacy=False), byte_level()])
+@pytest.mark.parametrize("name", templates.TEMPLATES)
+def test_an_answer_goes_on_where_it_was_cut(tokenizer: Tokenizer, name: str) -> None:
+    """Whatever its template, wherever it is cut: the second part is what the whole one says from there on."""
+    template = templates.get(name)
+    stops = (*template.stops, "cat is")
+    said = [token for part in tokenizer.split_marks(f"{template.answer_lead}\u00e9 a the cat is on") for token in (
+        [part] if isinstance(part, int) else tokenizer.encode(part, first=False)
+    )]  # fmt: skip
+    for cut in range(1, len(said)):
+        first = AnswerText(tokenizer, template.stops, template.answer_lead, 100)
+        for token in said[:cut]:
+            first.push(token)
+        first.end("cancelled")
+        begun = first.text
+        if not begun or "\ufffd" in begun or "cat is" in begun:
+            continue
+        rest = AnswerText(tokenizer, stops, template.answer_lead, 100, begun)
+        for token in said[cut:]:
+            if rest.finish is None:
+                rest.push(token)
+        assert rest.finish == "stop"
+        assert begun + rest.text == max(begun, "\u00e9 a the ", key=len)  # a stop that began before is not taken back
+
+
+def test_a_space_at_the_border_stays() -> None:
+    shown = AnswerText(llama(legacy=True), (), " ", 100, "the")
+    assert "".join(map(shown.push, llama(legacy=True).encode(" cat", first=False))) == " cat"

@@ -55,6 +55,35 @@ def test_one_huge_row_does_not_destroy_the_others_in_int8() -> None:
     assert (y - exact)[0, 1:].norm() / exact[0, 1:].norm() < 0.03
 
 
+@pytest.fixture(params=["fbgemm", "onednn"])
+def int8_engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each of torch's int8 libraries that this build has."""
+    if request.param not in torch.backends.quantized.supported_engines:
+        pytest.skip(f"no {request.param} in this build of torch")
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = request.param
+    yield request.param
+    torch.backends.quantized.engine = before
+
+
+@pytest.mark.parametrize("shape", [(130, 65), (1024, 512)])
+def test_a_row_in_int8_has_the_same_bits_whatever_its_neighbours_are(int8_engine: str, shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(*shape, generator=generator)
+    layer = make_linear(weight, None, "int8")
+    rows = torch.randn(60, shape[1], generator=generator) * torch.logspace(-6, 6, 60).unsqueeze(1)
+    rows[7], rows[8], rows[9, 3] = 0, float("nan"), float("inf")
+    fine = [row for row in range(60) if row not in (8, 9)]
+    alone = torch.cat([layer(rows[row : row + 1]) for row in range(60)])
+    exact = rows[fine] @ weight.T
+    assert ((alone[fine] - exact).norm(dim=1) / exact.norm(dim=1).clamp_min(1e-30)).max() < 0.04
+    for count in (2, 3, 16, 17, 60):
+        among = torch.cat([layer(part) for part in rows.split(count)])
+        assert torch.equal(among[fine], alone[fine])
+    assert alone[fine].isfinite().all()
+    assert not alone[8].isfinite().any()
+
+
 def test_an_unpacked_layer_computes_what_the_kernel_does() -> None:
     generator = torch.Generator().manual_seed(2)
     weight, x = torch.randn(160, 96, generator=generator), torch.randn(7, 96, generator=generator)
