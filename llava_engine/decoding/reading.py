@@ -22,8 +22,8 @@ from llava_engine.pictures.processing import Preprocessing
 
 LEAST_CHUNK = 16
 """Positions. A chunk of fewer takes nearly as long: every weight is read once a chunk."""
-STEP_S = 0.3
-"""Seconds that a chunk may take where somebody is being answered: he waits for his next word so long."""
+STEP_S = 0.25
+"""Seconds that a chunk may take where somebody is being answered, who waits so much longer for his next word."""
 
 
 class PromptReader:

@@ -83,7 +83,7 @@ class Scheduler:
             waiting = self._open - len(self._slots)
             if self.most_waiting is not None and waiting >= self.most_waiting:
                 seconds = self._answer_s * (waiting + 1) / len(self._slots)
-                raise BusyError(f"{max(0, waiting)} questions wait already.", seconds)
+                raise BusyError(f"Too many questions wait already ({max(0, waiting)}).", seconds)
             self._open += 1
             self._arrived.append(row)
             if self._thread is None:

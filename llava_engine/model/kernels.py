@@ -89,8 +89,8 @@ class Int8Linear(nn.Module):
                 x, INT8_STEP, INT8_ZERO, self.packed
             )
             return y
-        # oneDNN has the dynamic form only: one more row, from -1 to 1, fixes the scale that it will take. Of a row that is
-        # no numbers there would be none; its maximum is none either, so it stays what it is.
+        # oneDNN has the dynamic form only: one more row, from -1 to 1, fixes the scale that it will take. Rows that are
+        # no numbers would leave none; their maximum is none either, so they stay what they are.
         guarded = torch.zeros(x[..., 0].numel() + 1, x.shape[-1])
         guarded[:-1], guarded[-1, 0], guarded[-1, -1] = x.flatten(0, -2).nan_to_num(0), 1, -1
         y = torch.ops.quantized.linear_dynamic(guarded, self.packed, False)

@@ -109,12 +109,11 @@ def _remedies(
     fewer = [size for size in (wanted // 2, wanted // 4, wanted // 8) if size >= _LEAST_CONTEXT]
     smaller = [name for name in ("int8", "int4") if quantize == "none" or (quantize, name) == ("int8", "int4")]
     every = [torch.device(name) for name in _names("auto", "auto")]
+    fewer_slots = [(f"--slots {count}", asked, quantize, wanted, count) for count in range(slots - 1, 0, -1)]
     choices: list[_Choice] = [("--devices auto", every, quantize, wanted, slots)] if len(every) > len(asked) else []
-    fewer_slots = dict.fromkeys(count for count in (slots // 2, 1) if 0 < count < slots)
-    choices += [(f"--slots {count}", asked, quantize, wanted, count) for count in fewer_slots]
     choices += [(f"--quantize {name}", asked, name, wanted, slots) for name in smaller]
     choices += [(f"--context {size}", asked, quantize, size, slots) for size in fewer]
-    found = _fitting(drafts, choices)
+    found = _fitting(drafts, fewer_slots)[:1] + _fitting(drafts, choices)
     for name in smaller:
         if not found:
             found = _fitting(drafts, [(f"--quantize {name} --context {n}", asked, name, n, slots) for n in fewer])

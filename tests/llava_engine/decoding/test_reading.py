@@ -61,7 +61,7 @@ def read(engine: Engine, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, hurry
 
 def test_a_chunk_takes_as_long_as_one_may_wait(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = llava_engine.load(folder, device="cpu")
-    clock = Clock(chunk_s=0.05, position_s=0.0025)  # so 100 positions take 0.3 s
+    clock = Clock(chunk_s=0.05, position_s=0.002)  # so 100 positions take a quarter of a second
     logits = read(engine, clock, monkeypatch, hurry=True)
     assert clock.chunks[0] == reading.LEAST_CHUNK
     assert clock.chunks[:-1] == sorted(clock.chunks[:-1])

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch.overrides import TorchFunctionMode
 
+import llava_engine
 from llava_engine import Conversation, Message, Reply, Sampling, open_picture
 from llava_engine.checkpoints.load import load_planned
 from llava_engine.checkpoints.open import open_checkpoint
@@ -23,7 +24,7 @@ from llava_engine.errors import DeviceError, UsageError
 from llava_engine.model.config import LanguageConfig, LlavaConfig, MptConfig, TilesConfig, VisionConfig
 from llava_engine.model.free_memory import free_memory
 from llava_engine.model.placement import layer_devices, plan
-from llava_engine.opening import Placement, parse_max_memory
+from llava_engine.opening import Placement, Source, parse_max_memory
 from llava_engine.plan import Place, Plan
 from tests.llava_engine.tiny import SHAPES, TINY, complete, random_model
 
@@ -134,6 +135,28 @@ def test_one_small_gpu_is_told_of_the_others_and_of_the_cpu(monkeypatch: pytest.
     assert {"--devices auto", "--quantize int8", "--device cpu"} <= {remedy.options for remedy in planned.remedies}
 
 
+def test_slots_are_counted_and_as_many_are_taken_as_fit() -> None:
+    slot = 2 * 32 * 2048 * 4096 * 4  # keys and values of a whole context in float32
+
+    def planned(slots: int | None, free: int) -> Plan:
+        return plan(SEVEN_B, torch.float16, Placement(device="cpu", slots=slots, max_memory=f"{free}GiB"))
+
+    one = planned(1, 24)
+    assert one.slots == 1 and planned(3, 24).total == one.total + 2 * slot
+    assert planned(None, 24).slots == 1 + (24 * GIB - one.total) // slot > 1
+    assert planned(None, 100).slots == 16
+    assert planned(None, one.total // GIB + 1).slots == 1
+    assert planned(None, 2).slots == 1 and not planned(None, 2).fits
+    too_many = planned(16, 24)
+    assert too_many.remedies[0].options == f"--slots {planned(None, 24).slots}"
+
+
+def test_an_engine_has_the_slots_that_were_planned(folder: Path) -> None:
+    assert llava_engine.load(folder, device="cpu", slots=3).card.slots == 3
+    assert llava_engine.load(folder, device="cpu").card.slots == 16
+    assert llava_engine.open_model(Source(str(folder)), Placement(device="cpu")).card.slots == 1
+
+
 def test_pictures_in_tiles_take_more() -> None:
     tiled = replace(SEVEN_B, tiles=TilesConfig(pinpoints=((336, 672), (2688, 2688)) * 2))
     one, many = (plan(config, torch.float16, Placement(max_memory="100GiB")) for config in (SEVEN_B, tiled))
@@ -171,6 +194,8 @@ def test_what_does_not_fit_comes_with_what_would() -> None:
         {"max_memory": "-1GiB"},
         {"context": 10**9},
         {"context": 0},
+        {"slots": 0},
+        {"slots": 17},
         {"quantize": "int5"},
         {"dtype": "float8"},
     ],
