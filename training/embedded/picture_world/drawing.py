@@ -51,7 +51,7 @@ def draw_scene(scene: Scene, rng: random.Random) -> Image.Image:
         image.paste(_through_jpeg(image.crop(box), rng), box)
     if scale > 1:
         lot = rng.random()  # a plain mean is by far the fastest
-        image = image.reduce(scale) if lot < 0.65 else image.resize((SIDE, SIDE), _FILTERS[int(lot * 997) % 4])
+        image = image.reduce(scale) if lot < 0.76 else image.resize((SIDE, SIDE), _FILTERS[int(lot * 997) % 4])
     if late:
         inner = (left // scale, top // scale, left // scale + scene.width, top // scale + scene.height)
         image.paste(_through_jpeg(image.crop(inner), rng), inner)

@@ -23,15 +23,20 @@ def textured(scene: Scene, width: int, height: int, rng: random.Random) -> Image
     """The ground, `width` by `height` pixels, RGB; `rng` draws which mask and what part of it."""
     if scene.ground_end is None:
         return Image.new("RGB", (width, height), scene.ground)
-    mask = _mask(scene.texture, rng.randrange(_SORTS))
+    sort = rng.randrange(_SORTS)
     if scene.texture in _STRETCHED:
-        mask = mask.resize((width, height), Image.Resampling.NEAREST)
+        mask = _stretched(scene.texture, sort, width, height)
     else:
         x, y = rng.randrange(max(1, _SIDE - width)), rng.randrange(max(1, _SIDE - height))
-        mask = mask.crop((x, y, x + width, y + height))
+        mask = _mask(scene.texture, sort).crop((x, y, x + width, y + height))
     one = Image.new("RGB", (width, height), scene.ground)
     one.paste(scene.ground_end, (0, 0, width, height), mask)
     return one
+
+
+@lru_cache(maxsize=400)
+def _stretched(texture: Texture, sort: int, width: int, height: int) -> Image.Image:
+    return _mask(texture, sort).resize((width, height), Image.Resampling.BILINEAR)
 
 
 @lru_cache(maxsize=64)
