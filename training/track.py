@@ -29,6 +29,7 @@ class Track:
         self._file: TextIO | None = None  # there is none before there is a row
         self._step, self._seconds = step, seconds
         self.steps = 0  # since it began
+        self.waited = 0.0  # seconds since the row before in which the next batch was not there yet
         self._sums: Figures | None = None
         self._said = 0.0
         self._last: dict[str, Any] = {}
@@ -64,6 +65,7 @@ class Track:
             "loss": means.pop("loss"),
             "learning_rate": float(f"{rate:.3g}"),
             "s_per_step": round((seconds - self._seconds) / max(1, step - self._step), 4),
+            "waiting": round(self.waited / max(1e-9, seconds - self._seconds), 3),
             **dict(sorted(means.items())),
         }
         path = self._run.out / METRICS_FILE
@@ -72,7 +74,7 @@ class Track:
                 self._file = path.open("a", encoding="utf-8")
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
-        self._last, self._sums = row, None
+        self._last, self._sums, self.waited = row, None, 0.0
         self._step, self._seconds = step, seconds
 
     def _forget_after(self, step: int) -> None:

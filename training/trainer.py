@@ -141,7 +141,9 @@ def _train(stage: Stage, run: Run, optim: Optim, say: Callable[[str], None]) -> 
         device = torch.device(run.device)
         batches = iter(_loader(stage.source, keys(), run.workers, pinned=device.type == "cuda"))
         while (progress := run.progress(step, clock() - began)) < 1 and not stopped.is_set():
+            asked = clock()
             batch = _next(batches)
+            track.waited += clock() - asked
             if isinstance(batch, _Refused):
                 if step:
                     save_state(stage, optimizer, run.out, step, seconds)
