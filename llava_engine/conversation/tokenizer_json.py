@@ -18,12 +18,12 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 # How byte-level tokenizers of published models cut text before any merge: Llama 3 and Qwen 2 with these patterns,
 # GPT-2 and GPT-NeoX without. Any other is a stranger's program, and some programs of this kind never end.
-_KNOWN_CUTS = frozenset(
+KNOWN_CUTS = {
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     + digits
-    + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    for digits in ("", "{1,3}")
-)
+    + r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+": whose
+    for digits, whose in (("", "qwen2"), ("{1,3}", "llama3"))
+}
 _KNOWN_STEPS = frozenset({"Prepend", "Replace", "NFC", "Metaspace", "ByteLevel", "Split", "Digits"})
 _MOST_STEPS = 4  # of one kind; Llama 3 has two
 
@@ -43,7 +43,7 @@ def is_usual(spec: Mapping[str, Any]) -> bool:
                 return False
             if step["type"] == "Replace" and len(step.get("content", "")) > len(pattern.get("String", "")):
                 return False
-            if "Regex" in pattern and pattern["Regex"] not in _KNOWN_CUTS:
+            if "Regex" in pattern and pattern["Regex"] not in KNOWN_CUTS:
                 return False
     return True
 

@@ -19,6 +19,7 @@ from llava_engine.files.atomic import storage_errors
 from llava_engine.files.lock import held
 
 _NOTE = "made-from.json"
+_WHOLE_FILES = ("*.safetensors", "*.gguf")  # what an unfinished draft is worth keeping for
 _SPARE_BYTES = 64 * 2**20  # for configs, an index, and the file system's own
 
 
@@ -52,7 +53,7 @@ def draft_folder(target: Path, made_from: dict[str, object], *, resume: bool) ->
         try:
             yield draft
         except BaseException:
-            if not any(draft.glob("*.safetensors")):
+            if not any(any(draft.glob(form)) for form in _WHOLE_FILES):
                 shutil.rmtree(draft, ignore_errors=True)
             raise
         (draft / _NOTE).unlink()

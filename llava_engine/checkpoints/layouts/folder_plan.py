@@ -1,7 +1,7 @@
 """What a converted checkpoint will be: its tensors, each with a way to read it, and its small files.
 
-Made by hf/writing.py, original/writing.py and projector.py, written by convert.py. Nothing is read or computed before
-`read` is called.
+Made by hf/writing.py, original/writing.py and projector.py, written by convert/folder.py. Nothing is read or computed
+before `read` is called.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from llava_engine.checkpoints.catalog import EMBEDDED
 from llava_engine.files.tensor_files import TensorFiles
 from tests.llava_engine.originals import LLAMA, NEWEST, ROWS, WIDTH, language, projector, write, write_tower
 from tests.llava_tui.conftest import Llava
+from tests.source import ROOT
 
 
 @pytest.fixture
@@ -82,7 +84,13 @@ def test_an_adapter_and_a_projector_over_a_base(llava: Llava, room: Path) -> Non
     [
         (("model", "--out", "x"), 2, "--to"),
         (("model", "--to", "hf"), 2, "--out"),
-        (("model", "--to", "gguf", "--out", "x"), 2, "gguf"),
+        (("model", "--to", "ggml", "--out", "x"), 2, "gguf"),
+        (("model", "--to", "gguf", "--out", "x", "--type", "q3"), 2, "q8_0"),
+        (("model", "--to", "gguf", "--out", "x", "--dtype", "float16"), 2, "--dtype does not go with --to gguf"),
+        (("model", "--to", "gguf", "--out", "x", "--shard-size", "1GB"), 2, "--shard-size does not go"),
+        (("model", "--to", "hf", "--out", "x", "--type", "f32"), 2, "--type does not go with --to hf"),
+        (("model", "--to", "hf", "--out", "x", "--verify"), 2, "--verify does not go with --to hf"),
+        (("model", "--to", "gguf", "--out", "base"), 1, "is there already"),
         (("model", "--to", "hf", "--out", "x", "--shard-size", "big"), 2, "must be a size"),
         (("model", "--to", "hf", "--out", "x", "--dtype", "int8"), 2, "int8"),
         (("model", "--to", "merged", "--out", "x"), 1, "nothing to merge"),
@@ -97,6 +105,33 @@ def test_what_can_not_be_done(llava: Llava, room: Path, arguments: tuple[str, ..
     assert done.code == code and words in done.err
     assert not done.out and not Path("x").exists()
     assert "Traceback" not in done.err
+
+
+def test_files_for_llama_cpp(llava: Llava, room: Path) -> None:
+    done = llava("convert", "model", "--to", "gguf", "--out", "made", "--type", "f32")
+    assert (done.code, done.out) == (0, "made\n")
+    assert "25814" in done.err and "llava serve" in done.err
+    assert {each.name for each in Path("made").iterdir()} == {"model.gguf", "mmproj-model.gguf", "Modelfile"}
+
+
+def test_without_the_packages_for_it_a_line_names_them(
+    llava: Llava, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llava_engine.checkpoints.convert.gguf.verify.llama_cpp_installed", lambda: False)
+    done = llava("convert", "model", "--to", "gguf", "--out", "x", "--verify")
+    assert done.code == 1 and "pip install llama-cpp-python" in done.err and not Path("x").exists()
+
+
+def test_without_the_extra_its_name_is_said(llava: Llava, room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    named = [f"{line}; extra == '{extra}'" for extra, lines in extras.items() for line in lines]
+    monkeypatch.setattr("llava_tui.commands.extras.requires", lambda package: named)
+    for module in [module for module in sys.modules if module.startswith("llava_engine.checkpoints.convert.gguf")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "gguf", None)  # as if it were not installed
+    done = llava("convert", "model", "--to", "gguf", "--out", "x")
+    assert done.code == 1 and ".[gguf]" in done.err and "Traceback" not in done.err
+    assert not Path("x").exists()
 
 
 def test_sizes_of_files(llava: Llava, room: Path) -> None:
