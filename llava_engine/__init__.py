@@ -34,6 +34,7 @@ from llava_engine.errors import (
 from llava_engine.opening import AUTO, Placement, Source
 
 if TYPE_CHECKING:
+    from llava_engine.backends.opening import open_engine
     from llava_engine.chat import Chat
     from llava_engine.engine import Engine
     from llava_engine.pictures.opening import Picture, open_picture
@@ -67,11 +68,13 @@ __all__ = [
     "TokenCount",
     "UsageError",
     "load",
+    "open_engine",
     "open_model",
     "open_picture",
 ]
 
 _LAZY = {
+    "open_engine": "llava_engine.backends.opening",
     "Chat": "llava_engine.chat",
     "Engine": "llava_engine.engine",
     "Picture": "llava_engine.pictures.opening",

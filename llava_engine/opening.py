@@ -17,6 +17,8 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 Quantization = Literal["none", "int8", "int4", "nf4"]
 QUANTIZATIONS: tuple[str, ...] = get_args(Quantization)
+Backend = Literal["auto", "transformers"]
+BACKENDS: tuple[str, ...] = get_args(Backend)
 
 MOST_SLOTS = 16
 """Beyond so many rows a step takes about so many times as long: nothing is won."""
@@ -83,6 +85,7 @@ class EngineSource(Source):
         engine: the address of an OpenAI-compatible server; `model` is then its name for a model, and may be left away
             where it has but one.
         engine_key_file: a file that holds the key of that server and nothing else.
+        backend: "auto", or "transformers" for that library, where a folder would be opened by our own code.
 
     Raises:
         UsageError: a name is empty, or something is said that goes with models of this machine only.
@@ -90,12 +93,15 @@ class EngineSource(Source):
 
     engine: str | None = _flag(None, "A server that answers: ours, vLLM, llama-server, Ollama, …", "URL")
     engine_key_file: str | None = _flag(None, "Its key is in this file; else in LLAVA_ENGINE_KEY.", "FILE")
+    backend: str = _flag("auto", f"{', '.join(BACKENDS)}: who runs a model of this machine.", "NAME")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("engine", "engine_key_file"):
             if (value := getattr(self, name)) is not None and not value.strip():
                 raise UsageError(f"{flag_name(name)} is empty.", f"Name one, or leave {flag_name(name)} away.")
+        if self.backend not in BACKENDS:
+            raise UsageError(f"--backend can not be {self.backend!r}.", f"Known: {', '.join(BACKENDS)}.")
         if self.engine is None:
             if self.engine_key_file is not None:
                 raise UsageError("--engine-key-file is given, and no --engine.", "Say which server: --engine URL.")
@@ -103,7 +109,7 @@ class EngineSource(Source):
                 raise UsageError("--model is an address.", "A server that answers is given with --engine URL.")
             return
         own = [flag_name(name) for name in ("base", "tower", "template", "force") if getattr(self, name)]
-        refuse_with_engine(own)
+        refuse_with_engine([*own, *(["--backend"] if self.backend != "auto" else [])])
 
 
 def is_address(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whatever answers -> an engine: a folder, a hub id, or the address of a server.
+"""Whatever answers -> an engine: a folder, ours or another family's, a hub id, or the address of a server.
 
 The only part that knows the backends, each imported when it is asked for.
 """
@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from llava_engine.contract import EngineLike, LoadProgress, never
 from llava_engine.opening import AUTO, EngineSource, Placement, Source, refuse_with_engine
+from llava_engine.plan import Plan
+
+if TYPE_CHECKING:
+    from llava_engine.backends.transformers.recognition import ForeignFolder
 
 
 def open_engine(
@@ -28,7 +33,7 @@ def open_engine(
         cancelled: asked often; once it says yes, everything is let go.
 
     Raises:
-        LlavaError: what `llava_engine.open_model` raises, or `RemoteEngine.open`.
+        LlavaError: what `llava_engine.open_model` raises, `RemoteEngine.open` or `TransformersEngine.open`.
     """
     check(source, placement)
     if isinstance(source, EngineSource) and source.engine is not None:
@@ -37,6 +42,14 @@ def open_engine(
         if on_progress:
             on_progress(LoadProgress("asking the server", 0, 0))
         return RemoteEngine.open(source.engine, source.model, key_file=source.engine_key_file, cancelled=cancelled)
+    found = foreign(source)
+    if found is not None:
+        # Importing it imports torch and transformers, which takes seconds: so it is said before.
+        if on_progress:
+            on_progress(LoadProgress("importing transformers", 0, 0))
+        from llava_engine.backends.transformers.engine import TransformersEngine
+
+        return TransformersEngine.open(found, source, placement, on_progress=on_progress, cancelled=cancelled)
     import llava_engine
 
     return llava_engine.open_model(source, placement, on_progress=on_progress, cancelled=cancelled)
@@ -61,3 +74,39 @@ def check(source: Source, placement: Placement = AUTO) -> None:
     for name in (source.model, source.base, source.tower):
         if name is not None:
             find(name)
+    found = foreign(source)
+    if found is not None:
+        from llava_engine.backends.transformers.asked import check_asked
+        from llava_engine.backends.transformers.recognition import check_files
+
+        check_asked(found, source, placement)
+        check_files(found)
+
+
+def describe_foreign(found: ForeignFolder, source: Source, placement: Placement) -> tuple[dict[str, Any], Plan]:
+    """What can be said of a model that transformers is to run, as JSON data, and what it takes.
+
+    Raises:
+        LlavaError: what `check` raises; its files are broken.
+    """
+    from llava_engine.backends.transformers.describing import describe
+
+    check(source, placement)
+    return describe(found, placement)
+
+
+def foreign(source: Source) -> ForeignFolder | None:
+    """What a model is, where transformers is to run it: one of another family, or one for which it is asked for.
+
+    Raises:
+        ModelError: there is no such model, or it is asked for one that is not whole.
+    """
+    if isinstance(source, EngineSource) and source.engine is not None:
+        return None
+    from llava_engine.backends.transformers.recognition import as_foreign, foreign_folder
+    from llava_engine.checkpoints.catalog import find
+
+    folder = find(source.model)
+    if isinstance(source, EngineSource) and source.backend == "transformers":
+        return as_foreign(folder)
+    return None if source.model is None else foreign_folder(folder)

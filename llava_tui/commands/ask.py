@@ -127,8 +127,11 @@ def _check_room(pictures: int, source: EngineSource, placement: Placement) -> No
     """Refuse more pictures than the context can hold before one is opened; the engine counts again, exactly."""
     if pictures <= FEW_PICTURES or source.engine is not None:  # what a server can hold it may say itself
         return
+    from llava_engine.backends.opening import foreign
     from llava_engine.checkpoints.open import open_source
 
+    if foreign(source) is not None:  # what a picture costs there, only its processor knows
+        return
     config = open_source(source).config
     tokens, limit = pictures * config.picture_tokens, placement.context or config.language.max_position_embeddings
     if tokens >= limit:

@@ -140,6 +140,30 @@ def page(facts: dict[str, Any], plans: Sequence[Plan] = (), quantize: str = "non
         yield from plan_lines(next(plan for plan in plans if plan.quantize == quantize))
 
 
+def foreign_page(facts: dict[str, Any], plans: Sequence[Plan] = (), quantize: str = "none") -> Iterator[str]:
+    """The facts of a model that transformers runs as lines for a person, and what its weights take."""
+    yield facts["name"]
+    yield from _rows(("folder", facts["folder"]), ("files", _files_line(facts["files"])))
+    if "family" not in facts:
+        return
+    yield ""
+    yield "What it is"
+    yield from _rows(
+        ("family", f"{facts['family']}: none of ours"),
+        ("class", f"{facts['class'] or 'not named'}, run by transformers {facts['backend']['version']}"),
+        ("template", "its own chat template"),
+        ("context", f"{facts['context']:,} tokens" if facts["context"] else "not said"),
+        ("weights", f"{_millions(facts['parameters'])} parameters, in {facts['dtype']} when loaded"),
+        *((("quantized", facts["quantized"]),) if facts["quantized"] else ()),
+        ("holds", f"chat, ask, serve, eval; {', '.join(facts['holds'])}; one answer at a time"),
+        ("not here", f"train, convert; {', '.join(facts['lacks'])}; no promise that it answers as its original"),
+    )
+    for plan in plans:
+        yield ""
+        yield "Memory of the weights; a conversation takes more as it grows"
+        yield from (f"  {line}" for line in plan_lines(plan))
+
+
 def plan_facts(plan: Plan) -> dict[str, Any]:
     """A plan as JSON data."""
     return {

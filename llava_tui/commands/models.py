@@ -91,22 +91,30 @@ def show(
         facts = published_facts(published, here=False)
         _say(json.dumps(facts, indent=2) if as_json else "\n".join(about(facts)))
         return
-    from llava_tui.commands.model_report import describe, files_in, page, plan_facts, plans
+    from llava_tui.commands.model_report import describe, files_in, foreign_page, page, plan_facts, plans
 
     facts = {"name": name_of(folder), "folder": str(folder), "files": files_in(folder)}
     memory: list[Plan] = []
     missing: LlavaError | None = None
-    try:
-        from llava_engine.checkpoints.open import open_source
+    from llava_engine.backends.opening import describe_foreign, foreign
 
-        checkpoint = open_source(source)
+    found = foreign(source)
+    try:
+        if found is not None:
+            told, plan = describe_foreign(found, source, placement)
+            memory = [plan]
+            facts |= {**told, "memory": [plan_facts(plan)]}
+        else:
+            from llava_engine.checkpoints.open import open_source
+
+            checkpoint = open_source(source)
+            memory = plans(checkpoint, placement)
+            facts |= {**describe(checkpoint), "memory": [plan_facts(plan) for plan in memory]}
     except LlavaError as error:
         missing = error
         facts["missing"] = {"cause": error.cause, "remedy": error.remedy}
-    else:
-        memory = plans(checkpoint, placement)
-        facts |= {**describe(checkpoint), "memory": [plan_facts(plan) for plan in memory]}
-    _say(json.dumps(facts, indent=2) if as_json else "\n".join(page(facts, memory, placement.quantize)))
+    lines = page if found is None else foreign_page
+    _say(json.dumps(facts, indent=2) if as_json else "\n".join(lines(facts, memory, placement.quantize)))
     if missing is not None:
         raise missing
 

@@ -158,11 +158,11 @@ def serve(
 
 def _opener(source: Source, placement: Placement) -> Callable[[Callable[[], bool]], EngineLike]:
     def load(cancelled: Callable[[], bool]) -> EngineLike:
-        import llava_engine
+        from llava_engine.backends.opening import open_engine
 
         gc_pause.rest()
         try:
-            return llava_engine.open_model(source, placement, cancelled=cancelled)
+            return open_engine(source, placement, cancelled=cancelled)
         finally:
             gc_pause.resume()
 

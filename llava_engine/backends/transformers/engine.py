@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from llava_engine.backends.transformers.answer_text import AnswerText
+from llava_engine.backends.transformers.asked import check_asked
 from llava_engine.backends.transformers.generation import Generator
 from llava_engine.backends.transformers.job import Job
-from llava_engine.backends.transformers.loading import Loaded, check_asked, load
+from llava_engine.backends.transformers.loading import Loaded, load
 from llava_engine.backends.transformers.prompt import ForeignPrompt, Prompter
 from llava_engine.backends.transformers.recognition import ForeignFolder
 from llava_engine.chat import Chat
@@ -39,14 +40,14 @@ class TransformersEngine:
     def __init__(self, found: ForeignFolder, loaded: Loaded) -> None:
         """Join the parts; `open` is the usual way. Raises `ModelError` where its chat template can not be used."""
         self._loaded = loaded
-        self._prompter = Prompter(loaded.processor)
+        self._prompter = Prompter(loaded.processor, found.folder.name)
         self._generator = Generator(loaded.model, self._prompter, torch.device(loaded.device))
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="transformers")
         self._line: list[Job] = []
         self._line_lock = threading.Lock()
         takes_system = self._prompter.writer.takes_system
         cannot: set[Ability] = set() if takes_system else {"system"}
-        notes = () if takes_system else ("Its chat template has no place for a system text.",)
+        oddities = () if takes_system else ("Its chat template has no place for a system text.",)
         called = found.architecture or found.kind
         self.card = ModelCard(
             name=name_of(found.folder),
@@ -63,9 +64,8 @@ class TransformersEngine:
             about=(
                 f"A {called}, run by transformers {loaded.version}.",
                 "Its template is its own chat template.",
-                *notes,
+                *oddities,
             ),
-            notes=notes,
             tiles=True,
             cannot=frozenset(cannot),
         )

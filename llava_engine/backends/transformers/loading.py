@@ -1,28 +1,22 @@
 """A folder of another family -> its model and processor, by transformers: offline, safetensors, none of its own code.
 
-What is asked for and can not be held is refused by its flag's name, before anything heavy is imported.
+What was asked for and can not be held was refused before (asked.py).
 """
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from importlib import util
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llava_engine.backends.transformers.recognition import ForeignFolder, check_files
 from llava_engine.contract import LoadProgress, never
-from llava_engine.errors import DeviceError, LlavaError, LoadCancelledError, ModelError, UsageError
-from llava_engine.opening import Placement, Source, flag_name
-from llava_engine.plan import Part, Place, Plan, Remedy
-
-_NOT_HELD = ("quantize", "max_memory", "devices")
-_ONLY_OURS = ("base", "tower", "template", "force")
-_LEAST_VERSION = (5, 23)
+from llava_engine.errors import DeviceError, LlavaError, LoadCancelledError, ModelError
+from llava_engine.opening import Placement
+from llava_engine.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -48,29 +42,6 @@ class Loaded:
     parameters: int
     context: int | None
     version: str
-
-
-def check_asked(found: ForeignFolder, source: Source, placement: Placement) -> None:
-    """Refuse what can not be held for another family, and a machine without transformers.
-
-    Raises:
-        UsageError: an option that only ours has.
-        ModelError: the extra is not installed.
-    """
-    said: list[tuple[object, Sequence[str]]] = [(placement, _NOT_HELD), (source, _ONLY_OURS)]
-    for values, names in said:
-        for one in fields(values):  # type: ignore[arg-type]
-            if one.name in names and getattr(values, one.name) != one.default:
-                raise UsageError(
-                    f"{flag_name(one.name)} does not hold for {found.folder.name}: it is a {found.kind}, which "
-                    "transformers runs.",
-                    "Leave it away; --device, --dtype and --context hold.",
-                )
-    if util.find_spec("transformers") is None:
-        raise ModelError(
-            f"{found.folder} is a {found.kind}, which needs transformers, and that is not installed.",
-            "pip install 'llava[hf]'",
-        )
 
 
 def load(
@@ -101,10 +72,10 @@ def load(
         transformers = _import()
         config = _config(found, transformers)
         context = _context(config, placement)
-        plan, parameters = _plan(found, weights, placement, context)
-
+        from llava_engine.backends.transformers import memory
         from llava_engine.model.out_of_memory import clear_out_of_memory, does_not_fit
 
+        plan, parameters = memory.plan(found, weights, placement, context)
         if not plan.fits:
             raise does_not_fit(plan)
         from llava_engine.backends.transformers.processor import processor_of
@@ -122,12 +93,6 @@ def load(
 def _import() -> Any:
     import transformers
 
-    said = transformers.__version__.split(".")[:2]
-    if tuple(int(part) for part in said if part.isdecimal()) < _LEAST_VERSION:
-        least = ".".join(map(str, _LEAST_VERSION))
-        raise ModelError(
-            f"transformers {transformers.__version__} is too old: {least} is needed.", "pip install -U 'llava[hf]'"
-        )
     transformers.logging.set_verbosity_error()  # it would write into the screen
     transformers.logging.disable_progress_bar()
     return transformers
@@ -159,40 +124,6 @@ def _context(config: Any, placement: Placement) -> int | None:
             f"A context of {placement.context:,} tokens is not possible.", f"This model has 1 to {longest:,}."
         )
     return placement.context or longest
-
-
-def _plan(found: ForeignFolder, weights: Sequence[Path], placement: Placement, context: int | None) -> tuple[Plan, int]:
-    """What the weights take where, and how many numbers they are. Keys and values come on top, as they are needed."""
-    import torch
-
-    from llava_engine.files.tensor_files import TensorFiles
-    from llava_engine.model.free_memory import limit_for
-    from llava_engine.model.placement import choose_dtype, first_device
-
-    tensors = TensorFiles(found.folder, weights).tensors.values()
-    device = torch.device(first_device(placement.device))
-    sizes = [(math.prod(one.shape), one.dtype) for one in tensors]
-    parameters = sum(count for count, _ in sizes)
-    by_dtype: dict[torch.dtype, int] = {}
-    for count, kind in sizes:
-        by_dtype[kind] = by_dtype.get(kind, 0) + count
-    stored = max((kind for kind in by_dtype if kind.is_floating_point), key=by_dtype.__getitem__, default=torch.float32)
-    place = Place(str(device), limit_for(device, {}))
-
-    def planned(dtype: torch.dtype) -> Plan:
-        keeps = bool(found.quantized)  # then the files' own form stays
-        size = sum(
-            count * (dtype if kind.is_floating_point and not keeps else kind).itemsize
-            for kind, count in by_dtype.items()
-        )
-        name = str(dtype).removeprefix("torch.")
-        return Plan((place,), (Part("layers", 0, size),), name, found.quantized or "none", context or 0)
-
-    plan = planned(choose_dtype(placement.dtype, [device], stored, parameters))
-    half = planned(torch.bfloat16)
-    if not plan.fits and half.fits:
-        plan = replace(plan, remedies=(Remedy("--dtype bfloat16", half.total),))
-    return plan, parameters
 
 
 def _model(found: ForeignFolder, config: Any, plan: Plan, transformers: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import transformers
 from transformers.models.auto import processing_auto
 
+from llava_engine.backends.transformers.recognition import OURS
 from llava_engine.errors import ModelError
 from llava_engine.files.json import MAX_BYTES, read_json
 
@@ -51,7 +52,9 @@ def processor_of(folder: Path, kind: str) -> Any:
     if not processor.chat_template:
         raise ModelError(
             f"{folder} has no chat template: nothing says how a conversation is written for this model.",
-            "Take a version tuned for conversations, with chat_template.jinja or chat_template.json.",
+            "llava convert --to hf writes one for a LLaVA of ours."
+            if kind in OURS
+            else "Take a version tuned for conversations, with chat_template.jinja or chat_template.json.",
         )
     return processor
 

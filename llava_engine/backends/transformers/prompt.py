@@ -71,13 +71,13 @@ class Prompter:
         writer: what writes a conversation as text.
     """
 
-    def __init__(self, processor: Any) -> None:
-        """Raises `ModelError` where its chat template takes no conversation."""
+    def __init__(self, processor: Any, name: str) -> None:
+        """Raises `ModelError`, about a model of this name, where its chat template takes no conversation."""
         self._processor = processor
         mark = getattr(processor, "image_token", None)
         self._mark: str | None = mark if isinstance(mark, str) and mark else None
         self._marks = Marks(processor.tokenizer, processor.chat_template, () if mark is None else (mark,))
-        self.writer = Writer(processor, self._marks)
+        self.writer = Writer(processor, self._marks, name)
         self._busy = threading.Lock()
         self._last: tuple[tuple[str, tuple[str, ...]], ForeignPrompt] | None = None
 

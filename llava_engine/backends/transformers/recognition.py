@@ -18,7 +18,7 @@ from llava_engine.files.json import read_json
 from llava_engine.files.safety import check_own_file
 from llava_engine.files.weight_files import weight_files
 
-_OURS = ("llava", "llava_next")
+OURS = ("llava", "llava_next")
 # Where families of transformers keep what they see with.
 _SEES = ("vision_config", "vit_config", "vq_config", "vision_tower_config", "image_token_id", "image_token_index")
 
@@ -33,6 +33,7 @@ class ForeignFolder:
         architecture: the class that its config.json names; "" where it names none.
         has_code: it brings Python of its own, which is never run.
         quantized: the method by which its weights are quantized already; "" for none.
+        context: how many tokens it can hold, where its config.json says it.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class ForeignFolder:
     architecture: str
     has_code: bool
     quantized: str
+    context: int | None
 
 
 def foreign_folder(folder: Path) -> ForeignFolder | None:
@@ -58,7 +60,7 @@ def foreign_folder(folder: Path) -> ForeignFolder | None:
         return None
     if "projection_dim" in raw:  # a CLIP, whole: text and pictures, but nothing that speaks
         return None
-    if raw["model_type"] in _OURS and not _is_another_llava(raw):
+    if raw["model_type"] in OURS and not _is_another_llava(raw):
         return None
     return _described(folder, raw)
 
@@ -93,7 +95,8 @@ def check_files(found: ForeignFolder) -> list[Path]:
 
 
 def _described(folder: Path, raw: Mapping[str, Any]) -> ForeignFolder:
-    named = raw.get("architectures")
+    named, text = raw.get("architectures"), raw.get("text_config")
+    longest = (text if isinstance(text, Mapping) else raw).get("max_position_embeddings")
     quantized = raw.get("quantization_config")
     return ForeignFolder(
         folder,
@@ -101,6 +104,7 @@ def _described(folder: Path, raw: Mapping[str, Any]) -> ForeignFolder:
         str(named[0]) if isinstance(named, list) and named else "",
         isinstance(raw.get("auto_map"), Mapping),
         str(quantized.get("quant_method") or "some method") if isinstance(quantized, Mapping) else "",
+        longest if type(longest) is int and longest > 0 else None,
     )
 
 

@@ -25,17 +25,20 @@ class Writer:
         takes_system: whether there is a place for a system text.
     """
 
-    def __init__(self, processor: Any, marks: Marks) -> None:
+    def __init__(self, processor: Any, marks: Marks, name: str) -> None:
         """Find out what the template takes. Raises `ModelError` where it takes no conversation, or does not end."""
         self._processor = processor
         self._marks = marks
         self._in_parts = True
         asked = Message.user(_WORD)
-        _check_that_it_ends(processor)
+        _check_that_it_ends(processor, name)
         if not self._writes([self._as_dict(asked, 1)]):
             self._in_parts = False
             if not self._writes([self._as_dict(asked, 1)]):
-                raise ModelError("Its chat template writes no conversation with a picture.")
+                raise ModelError(
+                    f"The chat template of {name} writes no conversation with a picture.",
+                    "Take the model's own template.",
+                )
         # Some take the system text only as text, or only in parts.
         user = self._as_dict(asked, 0)
         self._system_forms = [
@@ -109,7 +112,7 @@ class Writer:
         return word in text and "'type'" not in text
 
 
-def _check_that_it_ends(processor: Any) -> None:
+def _check_that_it_ends(processor: Any, name: str) -> None:
     """Let the template run in a process with limits first: here nobody could end it. Raises `ModelError`."""
     tokenizer = processor.tokenizer
     turns = [{"role": role, "content": [{"type": "text", "text": _WORD}]} for role in ("user", "assistant", "user")]
@@ -122,4 +125,6 @@ def _check_that_it_ends(processor: Any) -> None:
     try:
         call_apart("llava_engine.conversation.chat_template:render", request, seconds=_SECONDS)
     except LimitedProcessError as error:
-        raise ModelError(f"Its chat template was not run here: {error}.", "Take the model's own template.") from None
+        raise ModelError(
+            f"The chat template of {name} was not run here: {error}.", "Take the model's own template."
+        ) from None

@@ -17,6 +17,7 @@ LLAMA_LIKE = ("llama", "mistral")
 # What to do about a config that can not be followed: it is broken, or of a kind that we do not compute.
 OWN_CONFIG = "Take the model's own config.json."
 OTHER_MODEL = "llava does not run this kind; the models that it runs: llava models list."
+_OTHER_FAMILY = "Only chat, ask and serve take other families (docs/other-models.md); LLaVAs: llava models list."
 
 
 def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
@@ -27,14 +28,11 @@ def from_hf(raw: Mapping[str, Any]) -> LlavaConfig:
     """
     family = raw.get("model_type")
     if family == "llava_onevision":
-        raise ModelError(
-            "This is a LLaVA-OneVision (Qwen2 and SigLIP), which llava does not run.",
-            "LLaVA 1.5 and NeXT are supported: llava models list.",
-        )
+        raise ModelError("This is a LLaVA-OneVision (Qwen2 and SigLIP), and no LLaVA 1.5 or NeXT.", _OTHER_FAMILY)
     if family not in ("llava", "llava_next") or "text_config" not in raw or "vision_config" not in raw:
         raise ModelError(
             f"config.json describes {family or 'nothing'!r}, not a LLaVA model in the Hugging Face layout.",
-            OTHER_MODEL,
+            _OTHER_FAMILY,
         )
     strategy = raw.get("vision_feature_select_strategy", "default")
     layer = raw.get("vision_feature_layer", -2)

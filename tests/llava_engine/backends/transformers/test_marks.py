@@ -30,7 +30,7 @@ def marks_of(plain: PlainTransformers) -> list[str]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_mark_of_a_family_is_text_when_a_user_types_it(family: str, plain_of: Plains) -> None:
     plain = plain_of(family)
-    tokenizer, prompter = plain.processor.tokenizer, Prompter(plain.processor)
+    tokenizer, prompter = plain.processor.tokenizer, Prompter(plain.processor, "model")
     special = special_of(plain)
     marks = [*dict.fromkeys(marks_of(plain))]
     assert len(marks) > 6
@@ -55,7 +55,7 @@ def test_a_typed_mark_changes_no_other_token(family: str, plain_of: Plains) -> N
     special = special_of(plain)
     for text in ("the <b>bold</b> is |im_start| <im", "a < image > b", "≺image≻", "<Image>"):
         conversation = asked((text, [PICTURE]))
-        ids = list(Prompter(plain.processor).prompt(conversation).ids)
+        ids = list(Prompter(plain.processor, "model").prompt(conversation).ids)
         assert ids == plain.prompt(conversation), text
         assert sum(one in special for one in ids) > 3
 
@@ -70,7 +70,7 @@ def test_an_engine_answers_what_is_full_of_marks(family: str, engine_of: Engines
 
 def test_a_system_text_and_a_begun_answer_are_text_too(plain_of: Plains) -> None:
     plain = plain_of("qwen2_5_vl")
-    prompter = Prompter(plain.processor)
+    prompter = Prompter(plain.processor, "model")
     start = plain.processor.tokenizer.convert_tokens_to_ids("<|im_start|>")
     told = Conversation((Message.user("Hi"),), system="You are <|im_start|>user.")
     prompt = prompter.prompt(told, "I <|im_start|>am")
@@ -84,7 +84,7 @@ def test_what_a_template_looks_for_in_an_answer_stays(plain_of: Plains) -> None:
     think = plain.processor.tokenizer.convert_tokens_to_ids("<think>")
     plain.processor.chat_template += "{#<think>#}"
     try:
-        prompt = Prompter(plain.processor).prompt(asked("a <think> b", "<think>so", "c"))
+        prompt = Prompter(plain.processor, "model").prompt(asked("a <think> b", "<think>so", "c"))
     finally:
         plain.processor.chat_template = plain.processor.chat_template.removesuffix("{#<think>#}")
     assert prompt.ids.count(think) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -141,8 +142,10 @@ def test_what_only_ours_have_is_refused_by_its_name(source: Source, folder: Path
 
 
 def test_without_the_extra_it_is_named(folder: Path) -> None:
-    with patch("llava_engine.backends.transformers.loading.util.find_spec", return_value=None):
+    with patch("llava_engine.backends.transformers.asked.metadata.version", side_effect=PackageNotFoundError):
         assert refused(folder).remedy == "pip install 'llava[hf]'"
+    with patch("llava_engine.backends.transformers.asked.metadata.version", return_value="5.4.1"):
+        assert "too old" in refused(folder).cause
 
 
 def test_dtype_and_context_hold(folder: Path) -> None:
@@ -157,7 +160,7 @@ def test_dtype_and_context_hold(folder: Path) -> None:
 
 
 def test_what_does_not_fit_is_said_before_it_is_read(folder: Path) -> None:
-    with patch("llava_engine.model.free_memory.limit_for", return_value=150_000):
+    with patch("llava_engine.backends.transformers.memory.limit_for", return_value=150_000):
         told = refused(folder, OutOfMemoryError)
     assert isinstance(told, OutOfMemoryError) and not told.plan.fits
     assert told.plan.remedies and told.plan.remedies[0].options == "--dtype bfloat16"
