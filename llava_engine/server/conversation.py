@@ -19,20 +19,30 @@ _JOINT = "\n"  # between neighbouring texts
 
 @dataclass
 class _Turn:
-    """A turn on the way: its text, and before which letter of it each picture stands."""
+    """A turn on the way: its texts, and before which letter of them each picture stands."""
 
     role: Role
-    text: str = ""
     offsets: list[int] = field(default_factory=list)
-    after_text: bool = False
+    _texts: list[str] = field(default_factory=list)
+    _letters: int = 0
+    _after_text: bool = False
+
+    @property
+    def text(self) -> str:
+        """All that is said."""
+        return "".join(self._texts)
 
     def say(self, text: str) -> None:
-        self.text += (_JOINT if self.after_text and text else "") + text
-        self.after_text = bool(text) or self.after_text
+        """Go on, on a new line where the last thing was said, too."""
+        if text:
+            self._texts += (_JOINT, text) if self._after_text else (text,)
+            self._letters += len(text) + (len(_JOINT) if self._after_text else 0)
+            self._after_text = True
 
     def show(self) -> None:
-        self.offsets.append(len(self.text))
-        self.after_text = False
+        """A picture stands here."""
+        self.offsets.append(self._letters)
+        self._after_text = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,8 @@ class Draft:
         messages = []
         for turn in self.turns:
             shown = tuple(next(left) for _ in turn.offsets)
-            messages.append(Message(turn.role, turn.text, shown, _places(turn)))
+            text = turn.text
+            messages.append(Message(turn.role, text, shown, _places(turn.offsets, len(text))))
         return Conversation(tuple(messages), self.system)
 
 
@@ -110,12 +121,11 @@ def _text(part: protocol.Part, where: str) -> str:
     return part.text if isinstance(part, protocol.TextPart) else part.refusal
 
 
-def _places(turn: _Turn) -> tuple[int, ...] | None:
-    """Where its pictures stand in a turn's text.
+def _places(offsets: Sequence[int], end: int) -> tuple[int, ...] | None:
+    """Where a turn's pictures stand in its text, which has `end` letters; None for the template's own place.
 
     All before the text, or all after it: that is the habit of a client's library, not a wish of its user's, so that
     they go where the model was taught to see them. The chat templates of the released checkpoints do the same.
     """
-    if all(offset == 0 for offset in turn.offsets) or all(offset == len(turn.text) for offset in turn.offsets):
-        return None
-    return tuple(turn.offsets)
+    together = set(offsets) <= {0} or set(offsets) <= {end}
+    return None if together else tuple(offsets)

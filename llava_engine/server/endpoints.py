@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,18 +14,18 @@ from starlette.types import Message, Receive, Scope, Send
 
 from llava_engine.contract import Reply
 from llava_engine.errors import LlavaError
-from llava_engine.server import votes
-from llava_engine.server.conversation import draft
+from llava_engine.server import protocol, votes
+from llava_engine.server.conversation import Draft, draft
 from llava_engine.server.events import WAITING, Completion, failed
 from llava_engine.server.metrics import MEDIA_TYPE
 from llava_engine.server.problems import ClientGoneError, Problem, bug, problem_of
-from llava_engine.server.protocol import read_request, read_vote
 from llava_engine.server.service import Question, Service
 
 KEEP_ALIVE_S = 15.0
 """So long a stream may be silent; and so long its status waits for the first word, so that errors have their own."""
 _LARGE = 256_000  # bytes: what is longer is read on another thread, and the loop goes on
 
+_T = TypeVar("_T")
 LogBug = Callable[[str, BaseException], None]
 
 
@@ -39,8 +39,13 @@ class JsonResponse(Response):
         return json.dumps(content).encode("ascii")
 
 
-async def _parsed(read: Callable[[bytes], Any], body: bytes) -> Any:
+async def _parsed(read: Callable[[bytes], _T], body: bytes) -> _T:
     return read(body) if len(body) < _LARGE else await asyncio.to_thread(read, body)
+
+
+def _asked(body: bytes) -> tuple[protocol.Request, Draft]:
+    request = protocol.read_request(body)
+    return request, draft(request.messages)
 
 
 class Completions:
@@ -69,10 +74,10 @@ class Completions:
     async def _answer(self, scope: Scope, body: bytes, arrived: float, send: Send) -> None:
         service = self._service
         service.check_room()
-        request = await _parsed(read_request, body)
+        request, said = await _parsed(_asked, body)
         service.check_model(request.model)
         sampling = request.sampling(service.settings.temperature)
-        question = Question(draft(request.messages), sampling, request.llava_preprocess or "default", arrived)
+        question = Question(said, sampling, request.llava_preprocess or "default", arrived)
         with_usage = bool(request.stream_options and request.stream_options.include_usage)
         completion = Completion(service.name, service.fingerprint, usage=with_usage)
         beginning = asyncio.ensure_future(service.begin(question))
@@ -177,9 +182,9 @@ class Endpoints:
 
     async def input_tokens(self, request: Request) -> Response:
         """What a request's messages cost: `{"input_tokens": n}`, as llama-server says it."""
-        asked = await _parsed(read_request, await request.body())
+        asked, said = await _parsed(_asked, await request.body())
         self._service.check_model(asked.model)
-        return JsonResponse({"input_tokens": await self._service.count(draft(asked.messages))})
+        return JsonResponse({"input_tokens": await self._service.count(said)})
 
     async def models(self, request: Request) -> Response:
         """The one model that is here."""
@@ -204,7 +209,7 @@ class Endpoints:
         path = self._service.settings.votes
         if path is None:
             raise Problem(404, "no_votes", "This server keeps no votes; it was started without --votes.")
-        vote = await _parsed(read_vote, await request.body())
+        vote = await _parsed(protocol.read_vote, await request.body())
         self._service.check_model(vote.model)
         await asyncio.to_thread(votes.keep, path, vote, vote.model or self._service.name)
         return JsonResponse({"kept": True})

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import get_args
 
 from llava_engine.contract import EngineLike, ModelCard, Sampling
+from llava_engine.errors import ContextOverflowError
 from llava_engine.server.conversation import Draft
 from llava_engine.server.metrics import Metrics
 from llava_engine.server.pictures import Pictures
@@ -157,6 +158,7 @@ class Service:
         Raises:
             Problem, LlavaError: it can not be answered; nothing was said yet.
         """
+        self._check_turns(question.draft)
         pictures = await self.pictures.open(question.draft.pictures, question.mode)
         conversation = question.draft.conversation(pictures)
         places = self._places
@@ -191,11 +193,18 @@ class Service:
         Raises:
             Problem, LlavaError: it can not be written, or the engine does not know.
         """
+        self._check_turns(draft)
         pictures = await self.pictures.open(draft.pictures, "default")
         count = await asyncio.to_thread(self.engine.count, draft.conversation(pictures))
         if count is None:
             raise Problem(501, "not_supported", "This engine does not know what a conversation costs.")
         return count.total
+
+    def _check_turns(self, draft: Draft) -> None:
+        """A turn takes a token at least; a million of them would take minutes to be written, only to be refused."""
+        limit = self.engine.card.context_length
+        if limit is not None and len(draft.turns) > limit:
+            raise ContextOverflowError(len(draft.turns), limit, at_least=True)
 
     def drain(self) -> None:
         """Take nothing new, and send those away who wait."""
