@@ -26,8 +26,12 @@ SHELL_LINES = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTAL
 PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 # What can not be run in a test: full screens, downloads, hours of training, changes to the person's own shell.
-NOT_HERE = re.compile(r"^pip |llava chat|://|llava (train|eval) (?!--help)|llava models get|--install-completion")
+NOT_HERE = re.compile(
+    r"^pip |llava chat|://|llava (train|eval) (?!--help)|llava models get|--install-completion|llava serve"
+)
 RUNNABLE = [line for line in SHELL_LINES if "llava" in line and not NOT_HERE.search(line)]
+SERVERS = [line for line in SHELL_LINES if line.startswith("llava serve")]
+CURL = [line for line in SHELL_LINES if line.startswith("curl -s http://127.0.0.1:8000")]
 
 
 @pytest.fixture
@@ -93,6 +97,36 @@ def test_the_shell_lines_work(line: str, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("line", SERVERS)
+def test_the_servers_answer_what_stands_beside_them(line: str, folder: Path) -> None:
+    assert CURL
+    for name in re.findall(r"~/([\w.-]+)", line):
+        stand_in(folder / name)
+    (folder / "key.txt").write_text("a-key\n")
+    words = [word.replace("~", str(folder)) for word in shlex.split(line, comments=True)[1:]]
+    code = "from llava_tui.cli import main; main()"
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, *words, "--port", "0"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=os.environ | {"LLAVA_HOME": str(folder / "home"), "HOME": str(folder)},
+    )  # fmt: skip
+    try:
+        assert server.stdout
+        said = re.match(r"http://[\d.]+:(\d+)/v1 ", server.stdout.readline())
+        assert said, server.communicate()[1]
+        key = " -H 'Authorization: Bearer a-key'" if "key.txt" in line else ""
+        for asked in CURL:
+            done = subprocess.run(
+                ["bash", "-c", asked.replace(":8000", f":{said[1]}") + key], capture_output=True, text=True, timeout=100
+            )
+            assert isinstance(json.loads(done.stdout)["choices"][0]["message"]["content"], str)
+        server.terminate()
+        assert server.wait(60) == 0
+    finally:
+        server.kill()
+        server.communicate()
 
 
 @pytest.mark.parametrize("code", PYTHON_BLOCKS)

@@ -119,7 +119,8 @@ def filtered(logits: Tensor, top_k: int, top_p: float) -> Tensor:
     if top_p < 1:
         ordered, order = logits.sort(descending=True)
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
-        logits = logits.index_fill(0, order[before >= top_p], -torch.inf)
+        # The likeliest always stays: in float32 a top_p of almost nothing is 0.
+        logits = logits.index_fill(0, order[1:][before[1:] >= top_p], -torch.inf)
     return logits
 
 

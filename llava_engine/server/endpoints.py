@@ -30,7 +30,7 @@ LogBug = Callable[[str, BaseException], None]
 
 
 class JsonResponse(Response):
-    """JSON in ASCII: half of a surrogate pair, which UTF-8 lacks, passes as an escape."""
+    """JSON in ASCII."""
 
     media_type = "application/json"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from typing import Any
@@ -12,6 +13,7 @@ from llava_engine.server.problems import Problem
 
 WAITING = b": waiting\n\n"
 """A comment: clients pass over it, and whatever stands between sees that the connection lives."""
+_HALF = re.compile("[\ud800-\udfff]")
 DONE = b"data: [DONE]\n\n"
 
 
@@ -52,7 +54,7 @@ class Completion:
 
     def piece(self, text: str) -> bytes:
         """An event with text."""
-        return self._before + json.dumps(text).encode("ascii") + self._after
+        return self._before + json.dumps(_readable(text)).encode("ascii") + self._after
 
     def last(self, reply: Reply) -> bytes:
         """The events that end a stream."""
@@ -63,7 +65,7 @@ class Completion:
 
     def whole(self, reply: Reply) -> bytes:
         """All of it at once."""
-        message = {"role": "assistant", "content": reply.text, "refusal": None}
+        message = {"role": "assistant", "content": _readable(reply.text), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason(reply)}
         body = {**self._head, "object": "chat.completion", "choices": [choice], "usage": usage(reply)}
         return json.dumps(body).encode("ascii")
@@ -74,6 +76,11 @@ class Completion:
 
     def _event(self, fields: dict[str, Any]) -> bytes:
         return b"data: " + json.dumps({**self._head, "object": "chat.completion.chunk", **fields}).encode() + b"\n\n"
+
+
+def _readable(text: str) -> str:
+    """Text that every reader of JSON takes: half of a surrogate pair, which an engine should not say, is replaced."""
+    return text if text.isascii() else _HALF.sub("\ufffd", text)
 
 
 def failed(problem: Problem) -> bytes:

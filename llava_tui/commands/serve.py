@@ -119,6 +119,7 @@ def serve(
     Listens on this machine only, unless --host says otherwise; then it wants a key. Ctrl-C or SIGTERM lets running
     answers finish for 20 seconds; a second one ends at once.
     """
+    from llava_engine.backends.opening import check
     from llava_engine.server.serving import listen, serve
     from llava_engine.server.settings import Settings
 
@@ -135,6 +136,7 @@ def serve(
         hosts=_listed([*(allow_host or []), host]),
         votes=votes,
     )
+    check(source, placement)
     listening = listen(host, port)
     place = listening.getsockname()
     address = f"http://{f'[{place[0]}]' if ':' in place[0] else place[0]}:{place[1]}"

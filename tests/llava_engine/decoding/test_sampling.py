@@ -29,7 +29,7 @@ def test_top_k(seed: int, top_k: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("top_p", [0.01, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("top_p", [1e-300, 0.01, 0.3, 0.9, 0.999])
 def test_top_p(seed: int, top_p: float) -> None:
     expected = TopPLogitsWarper(top_p)(torch.zeros(1, 1, dtype=torch.long), logits(seed)[None])[0]
     assert torch.equal(filtered(logits(seed), 0, top_p), expected)
