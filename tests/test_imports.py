@@ -19,6 +19,16 @@ SHUT_DOORS = [
     ("llava_engine/", ("llava_tui", "training", "textual", "typer", "rich")),
     ("llava_engine/conversation/", ("torch", "transformers", "llava_engine.model", "llava_engine.engine")),
     ("llava_engine/model/", ("llava_engine.decoding", "llava_engine.checkpoints", "llava_engine.conversation")),
+    (
+        "llava_engine/decoding/",
+        (
+            "llava_engine.engine",
+            "llava_engine.checkpoints",
+            "llava_engine.files",
+            "llava_engine.network",
+            "transformers",
+        ),
+    ),
     ("llava_engine/files/", ("llava_engine.checkpoints", "llava_engine.model", "llava_engine.hub")),
     ("llava_engine/hub/", ("torch", "llava_engine.checkpoints", "llava_engine.model")),
     (

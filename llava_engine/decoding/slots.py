@@ -38,20 +38,25 @@ class Slots:
     def take(self, prompt: Sequence[Identity]) -> KeyValueCache:
         """A free cache that holds a beginning of this prompt, as long a one as there is, and nothing else.
 
-        The free one that shares most with it; among equals the one that was used longest ago, which also takes a copy
-        where one that is in use shares much more.
+        The free one that shares most with it, where that is most of what it holds: the conversation goes on. Else the
+        one that was used longest ago, so that conversations which only begin alike do not push each other out; it gets
+        a copy of what any cache shares, if that is much more.
         """
-        free = {id(cache): cache.shared(prompt) for cache in self._free}
-        best = max(self._free, key=lambda cache: free[id(cache)])  # the first of equals
-        most = max(((cache.shared(prompt), cache) for cache in self._taken), key=lambda one: one[0], default=None)
-        if most is not None and most[0] >= free[id(best)] + WORTH_COPYING:
-            best = self._free[0]
-            best.copy(most[1], most[0])
+        shared = {cache: cache.shared(prompt) for cache in (*self._free, *self._taken)}
+        goes_on = [cache for cache in self._free if 2 * shared[cache] >= len(cache.held) > 0]
+        cache = max(goes_on, key=shared.__getitem__) if goes_on else self._free[0]
+        source = max(shared, key=shared.__getitem__)
+        if shared[source] >= shared[cache] + WORTH_COPYING:
+            cache = self._free[0]
         else:
-            best.crop(free[id(best)])
-        self._free.remove(best)
-        self._taken.append(best)
-        return best
+            source = cache
+        if cache is source:
+            cache.crop(shared[cache])
+        else:
+            cache.copy(source, shared[source])
+        self._free.remove(cache)
+        self._taken.append(cache)
+        return cache
 
     def give_back(self, cache: KeyValueCache) -> None:
         """Nobody uses it now; what it holds stays."""

@@ -131,6 +131,30 @@ class TestSlots:
         assert self.use(slots, [98]) is made[2]
         assert self.use(slots, [97]) is made[1]
 
+    def test_conversations_that_begin_alike_keep_their_own(self) -> None:
+        slots, made = self.slots(3)
+        system = list(range(100, 140))
+        turns = {name: [*system, *range(start, start + 100)] for name, start in (("a", 1000), ("b", 2000))}
+        assert self.use(slots, turns["a"]) is made[0]
+        assert self.use(slots, turns["b"]) is made[1]
+        for more in (50, 51, 52):
+            for at, name in enumerate(turns):
+                turns[name] = [*turns[name], more]
+                assert self.use(slots, turns[name]) is made[at]
+
+    def test_what_a_free_one_shares_is_copied_where_it_belongs_to_another(self) -> None:
+        slots, made = self.slots(2)
+        first = list(range(500))
+        self.use(slots, first)
+        other = [*first[:100], 7, 7, 7]
+        cache = slots.take(other)
+        assert cache is made[1] and cache.length == 100
+        assert made[0].held == first
+        self.fill(cache, other)
+        slots.give_back(cache)
+        # It is no one's next turn: the one that was used longest ago is cut back, not copied.
+        assert self.use(slots, [*first[:40], 8]) is made[0]
+
     def test_one_position_is_always_left_to_be_read(self) -> None:
         slots, _ = self.slots(1)
         self.use(slots, [1, 2, 3])
