@@ -10,10 +10,13 @@ import typer
 from llava_engine.files.atomic import storage_errors, write_text
 from llava_engine.flags import mounted
 from llava_engine.opening import MOST_SLOTS, Placement, Source
-from training.evaluation import score_cli
+from training.evaluation import answer_cli, score_cli
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+app.command("vqa")(answer_cli.vqa)
+app.command("merge")(answer_cli.merge)
 app.command("score")(score_cli.score)
+score_cli.scienceqa.command("run")(answer_cli.scienceqa_run)
 app.add_typer(score_cli.scienceqa, name="scienceqa")
 app.add_typer(score_cli.mmvet, name="mmvet")
 
