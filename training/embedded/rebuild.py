@@ -35,7 +35,7 @@ class Means:
     device: str = "cpu"
     workers: int = 1
     threads: int | None = None
-    save_minutes: float = 1.0
+    save_minutes: float = 2.0
 
     def run(self, out: Path, steps: int, seed: int, *, resume: bool = True) -> Run:
         """A stage's run into a folder, which goes on where it stopped if it was begun and `resume` is said."""

@@ -23,14 +23,14 @@ class TinyShape:
 
     picture: int = 96
     patch: int = 12
-    tower_width: int = 160
-    tower_layers: int = 6
-    tower_heads: int = 5
-    tower_mlp: int = 640
-    width: int = 160
-    layers: int = 6
-    heads: int = 5
-    mlp: int = 432
+    tower_width: int = 128
+    tower_layers: int = 5
+    tower_heads: int = 4
+    tower_mlp: int = 512
+    width: int = 128
+    layers: int = 5
+    heads: int = 4
+    mlp: int = 352
     vocabulary: int = 1200
     context: int = 2048
 
@@ -96,10 +96,10 @@ def _optim(rate: float, warmup: int) -> Optim:
 class Plan:
     """How the shipped model is made; docs/embedded-model.md says what was tried and what each stage gave."""
 
-    tower: Part = Part(8_000, 128, _optim(2e-3, 300))
-    language: Part = Part(600, 128, _optim(2e-3, 100))
-    pretrain: Part = Part(300, 64, _optim(1e-3, 50))
-    finetune: Part = Part(7_000, 64, _optim(1.5e-3, 300))
+    tower: Part = Part(24_000, 32, _optim(1e-3, 60))
+    language: Part = Part(600, 64, _optim(1e-3, 100))
+    pretrain: Part = Part(400, 64, _optim(1e-3, 100))
+    finetune: Part = Part(30_000, 8, _optim(1e-3, 100))
 
     def scaled(self, scale: float) -> Plan:
         """All steps times `scale`, and at least one."""
