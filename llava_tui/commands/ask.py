@@ -9,20 +9,21 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llava_engine.contract import EngineLike, Progress, Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
-from llava_engine.errors import ContextOverflowError
+from llava_engine.errors import ContextOverflowError, ConversationError
 from llava_engine.opening import AUTO, EngineSource, Placement, refuse_with_engine
 from llava_engine.terminal_safe import SafeText, one_line, strip_control
 from llava_tui import gc_pause
 from llava_tui.commands import options
 from llava_tui.commands.ask_input import what_is_asked
 from llava_tui.commands.known_folders import remember_model
+from llava_tui.commands.progress_line import ProgressLine
 from llava_tui.commands.say import say
 
 if TYPE_CHECKING:
@@ -98,12 +99,20 @@ def ask(
     remember_model(engine.card)
     for note in engine.card.notes:
         say(one_line(note), err=True)
-    with _interruptible() as cancelled, _output(engine, as_json) as output:
+    with closing(engine), _interruptible() as cancelled, _output(engine, as_json) as output, ProgressLine() as line:
+        if pictures and "pictures" in engine.card.cannot:
+            raise ConversationError(
+                f"{engine.card.name} can not see pictures.", "Leave them out, or ask another model."
+            )
         for piece in engine.stream(conversation, sampling, cancelled=cancelled):
+            if isinstance(piece, Progress):
+                line.show(piece)
+                continue
+            line.clear()
             if isinstance(piece, Reply):
                 reply = piece
                 output.finish(reply, pictures)
-            elif not isinstance(piece, Progress):
+            else:
                 output.feed(piece)
     if stats:
         say(stats_line(engine, reply), err=True)

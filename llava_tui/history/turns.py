@@ -13,7 +13,8 @@ from llava_engine.conversation.conversation import Role
 
 TurnStatus = Literal["complete", "streaming", "cancelled", "interrupted", "failed"]
 """How a turn ended: whole · still being written · stopped by the user, the partial is kept · its program died while it
-was written, the partial is kept · an error ended it (`Turn.error` says which)."""
+was written, or its engine went away (`Turn.error` says so), the partial is kept · an error ended it (`Turn.error` says
+which)."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from llava_tui.history.turns import PictureRef, Turn
 from llava_tui.samples import Sample
 from llava_tui.session import events
 from llava_tui.session.events import Event
+from llava_tui.session.progress_words import progress_words
 from llava_tui.session.session import ChatSession
 from llava_tui.widgets.graphics import Graphics
 from llava_tui.widgets.pill import Pill
@@ -183,6 +184,8 @@ class ChatView(Screen[None]):
         tokens = facts.card.picture_tokens if facts.card and not facts.card.tiles else None
         await self.prompt.chips.show(tray, tokens, self.desk.graphics)
         self.transcript.wait(self._waits_for(facts))
+        progress = facts.answer_progress
+        self.transcript.progress(SafeText("") if progress is None else progress_words(progress))
         self._show_title()
         self._show_hint(facts)
 

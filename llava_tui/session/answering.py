@@ -87,7 +87,7 @@ class Answering:
         except LockedError:
             self.question_id = question_id
             raise
-        counted = self.meter.expect()
+        counted = self.meter.expect(keep="count" in engine.card.cannot)
 
         def stream(cancelled: Callable[[], bool]) -> Iterator[str | Progress | Reply]:
             conversation = self._conversations.up_to(question_id, engine.card)
@@ -139,6 +139,8 @@ class Answering:
         elif leaf_id is None:
             self.meter.empty()
             self.meter.count = TokenCount(0, ())
+        elif "count" in engine.card.cannot:
+            self.meter.recall(self._branch.last_usage())
         else:
             self.meter.ask(lambda: engine.count(self._conversations.up_to(leaf_id, engine.card)))
 

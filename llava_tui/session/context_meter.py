@@ -49,11 +49,18 @@ class ContextMeter:
 
         self._submit(job)
 
-    def expect(self) -> Callable[[TokenCount], None]:
-        """For a count that comes with other work on another thread; nothing is known until then."""
+    def expect(self, *, keep: bool = False) -> Callable[[TokenCount], None]:
+        """For a count that comes with other work on another thread; until then nothing is known, or `keep` what was."""
+        last = self.count if keep else None
         self.empty()
+        self.count = last
         asked = self._asked
         return lambda counted: self._later(lambda: self._note(asked, counted))
+
+    def recall(self, used: TokenCount | None) -> None:
+        """What an answer took when it was given, where nobody can count now."""
+        self.empty()
+        self.count = used
 
     def settle(self, reply: Reply) -> None:
         """The engine said what the branch takes, the answer included."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from llava_engine.contract import LoadProgress, ModelCard
+from llava_engine.contract import LoadProgress, ModelCard, Progress
 from llava_engine.terminal_safe import SafeText
 from llava_tui.history.turns import Chat, Turn
 from llava_tui.session.attachments import Attachment
@@ -143,6 +143,7 @@ class Facts:
         phase: what is going on.
         card: the loaded model; None before.
         progress: how far loading is; None when not loading.
+        answer_progress: how far the answer is before its first word, where that takes a while; None otherwise.
         tokens_per_second: while answering, measured over the last two seconds on the pieces that came (a piece is a
             token, or a few that only make text together); after it, the engine's own figure of the last answer.
         time_to_first_token_s: of this or the last answer; None until there was one.
@@ -165,3 +166,4 @@ class Facts:
     waiting: bool = False
     held: bool = False
     saved: bool = True
+    answer_progress: Progress | None = None

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from llava_engine.contract import Progress, Reply
+from llava_engine.errors import BusyError, EngineAwayError
 from llava_engine.terminal_safe import ControlStripper, strip_control
 from llava_tui.history.turns import Turn, TurnStatus
+from llava_tui.session.progress_words import QUIET_S
 from llava_tui.session.token_pump import TokenPump
 
 SAVE_EVERY_S = 1.0
@@ -76,8 +78,15 @@ class GrowingAnswer:
         self._saved_length = len(self.text)
 
     @property
+    def progress(self) -> Progress | None:
+        """How far it is before its first word, once that takes a while; None otherwise."""
+        return self.pump.progress if not self.ended and self.pump.waited_s >= QUIET_S else None
+
+    @property
     def status(self) -> TurnStatus:
         """How it ended."""
+        if isinstance(self.error, (BusyError, EngineAwayError)):
+            return "interrupted"  # the question is as good as before
         if self.error is not None:
             return "failed"
         return "complete" if self.reply is not None and self.reply.finish_reason != "cancelled" else "cancelled"

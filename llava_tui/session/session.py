@@ -100,6 +100,7 @@ class ChatSession:
             waiting=self._answers.question_id is not None or self._draft.waiting is not None,
             held=self._told_locked,
             saved=self._store.saved,
+            answer_progress=growing.progress if growing else None,
         )
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llava_engine.contract import TokenCount
 from llava_engine.errors import StorageError
 from llava_engine.pictures.opening import Picture
 from llava_engine.terminal_safe import SafeText, strip_control
@@ -39,6 +40,13 @@ class ShownBranch:
     def page(self, before: int | None, limit: int) -> list[Turn]:
         """Turns of it, oldest first: the last ones, or those just before the turn `before`."""
         return [] if self.chat is None else self._store.turns(self.chat.id, before, limit)
+
+    def last_usage(self) -> TokenCount | None:
+        """What its last answer said that it takes; None where none did."""
+        stats = next((turn.stats for turn in reversed(self.page(None, 2)) if turn.stats), None)
+        if stats is None or not stats.prompt_tokens:
+            return None
+        return TokenCount(stats.prompt_tokens + stats.completion_tokens, stats.picture_tokens)
 
     def show(self, chat: Chat | None) -> None:
         """Another chat, from where it was; None: a new one."""

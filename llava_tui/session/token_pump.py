@@ -1,4 +1,4 @@
-"""From the engine's thread to a screen that looks every 50 ms: text in batches, then how it ended.
+"""From the engine's thread to a screen that looks every 50 ms: how far it is, text in batches, how it ended.
 
 A stream of pieces runs on the engine's thread into a deque; `take()` empties it. Nothing is called per token, nothing
 is lost at the end, and whatever the engine raises arrives here. It knows no conversation, no store and no screen.
@@ -56,6 +56,7 @@ class TokenPump:
         self._done = threading.Event()
         self._reply: Reply | None = None
         self._error: BaseException | None = None
+        self._progress: Progress | None = None
         self._began = clock()
         self._first_at: float | None = None
         self._recent: deque[float] = deque()  # arrival times inside the rate window
@@ -110,6 +111,16 @@ class TokenPump:
         return (len(self._recent) - 1) / since_first if since_first > 0 else None
 
     @property
+    def progress(self) -> Progress | None:
+        """How far it is, as the engine last told; None before it did, and once its first piece has been taken."""
+        return self._progress if self._first_at is None else None
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._began
+
+    @property
     def time_to_first_piece_s(self) -> float | None:
         """From the start to the first piece, in seconds; None until it has been taken."""
         return None if self._first_at is None else self._first_at - self._began
@@ -121,7 +132,9 @@ class TokenPump:
             for item in self._stream(self._cancelled.is_set):
                 if isinstance(item, Reply):
                     self._reply = item
-                elif not isinstance(item, Progress):
+                elif isinstance(item, Progress):
+                    self._progress = item
+                else:
                     self._arrived.append((self._clock(), item))
             if self._reply is None:
                 raise RuntimeError("the engine's stream ended without a Reply")

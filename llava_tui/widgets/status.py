@@ -12,13 +12,15 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from llava_engine.byte_text import gigabytes
-from llava_engine.contract import LoadProgress
+from llava_engine.contract import LoadProgress, Stage
 from llava_engine.terminal_safe import one_line, strip_control
 from llava_tui.session.events import Facts
 from llava_tui.widgets.words import Content, content
 
 BAR = 12
 """Cells of the loading bar."""
+
+_STAGES: dict[Stage, str] = {"waiting": "waiting", "seeing": "looking", "reading": "reading"}
 
 
 def human_seconds(seconds: float) -> str:
@@ -68,6 +70,8 @@ class Status(Widget):
                 parts.append(self._styled("no model", "alert"))
             case "answering" if facts.tokens_per_second:
                 parts.append(self._styled(f"{facts.tokens_per_second:.0f} tokens/s", "live"))
+            case "answering" if facts.answer_progress is not None:
+                parts.append(self._styled(f"{_STAGES[facts.answer_progress.stage]} …", "live"))
             case "answering":
                 started = facts.time_to_first_token_s is not None
                 parts.append(self._styled("writing …" if started else "looking …", "live"))
@@ -90,14 +94,23 @@ class Status(Widget):
         parts = []
         if not facts.saved:
             parts.append(self._styled("not saved", "alert"))
-        if facts.context_used is not None and facts.context_total:
-            style = "alert" if facts.context_used > 0.9 * facts.context_total else "quiet"
-            parts.append(self._styled(f"{facts.context_used:,} of {facts.context_total:,} tokens", style))
+        if (context := self._used_context()) is not None:
+            parts.append(context)
         if facts.time_to_first_token_s is not None:
             parts.append(self._styled(f"first after {human_seconds(facts.time_to_first_token_s)}", "quiet"))
         if facts.context_used is not None and facts.picture_tokens:
             parts.append(self._styled(f"{facts.picture_tokens:,} for pictures", "quiet"))
         return parts
+
+    def _used_context(self) -> Content | None:
+        """How much of what the model can hold is used, as far as either is known."""
+        used, total, card = self.facts.context_used, self.facts.context_total, self.facts.card
+        if used is None:
+            never_known = card is not None and "count" in card.cannot
+            return self._styled(f"— of {total:,} tokens" if total else "— tokens", "quiet") if never_known else None
+        if not total:
+            return self._styled(f"{used:,} tokens", "quiet")
+        return self._styled(f"{used:,} of {total:,} tokens", "alert" if used > 0.9 * total else "quiet")
 
     def _loading(self, progress: LoadProgress | None) -> Content:
         if progress is None:

@@ -149,6 +149,12 @@ class Transcript(VerticalScroll, can_focus=False):
             if isinstance(view, QuestionView):
                 view.wait(reason if view.turn.id == last else SafeText(""))
 
+    def progress(self, words: SafeText) -> None:
+        """How far the last answer is before its first word; "" when that is not said."""
+        view = self.view(self.turns[-1].id) if self.turns else None
+        if isinstance(view, AnswerView):
+            view.progress(words)
+
     def latest(self) -> None:
         """Go to the end, and follow it."""
         self.run_worker(self._to_latest())

@@ -188,12 +188,22 @@ class QuestionView(TurnView):
 class AnswerView(TurnView):
     """What the model answered, growing while it is being written."""
 
+    def __init__(self, turn: Turn) -> None:
+        super().__init__(turn)
+        self._progress = SafeText("")
+
     def compose(self) -> ComposeResult:
         yield AnswerText(strip_control(self.turn.text))
         yield self._note_line()
 
     def on_mount(self) -> None:
         self._mark()
+
+    def progress(self, words: SafeText) -> None:
+        """How far it is before its first word; "" when that is not said."""
+        if words != self._progress:
+            self._progress = words
+            self.replace(self.turn)
 
     async def grow(self, text: str) -> None:
         """Show one more batch."""
@@ -227,9 +237,9 @@ class AnswerView(TurnView):
         if turn.status == "cancelled":
             word = SafeText("stopped")
         elif turn.status == "streaming" and not turn.text:
-            word = SafeText("…")
+            word = self._progress or SafeText("…")
         elif turn.status == "interrupted":
-            word = SafeText("interrupted: the program ended while this was written")
+            word = one_line(turn.error) or SafeText("interrupted: the program ended while this was written")
         elif turn.status == "failed":
             word = one_line(turn.error) or SafeText("failed")
         elif turn.stats and turn.stats.finish_reason == "length":
@@ -239,7 +249,7 @@ class AnswerView(TurnView):
         return _dotted(content(word), note)
 
     def _mark(self) -> None:
-        self.set_class(self.turn.status == "failed", "failed")
+        self.set_class(self.turn.status == "failed" or bool(self.turn.error), "failed")
 
 
 def _dotted(*parts: Content) -> Content:

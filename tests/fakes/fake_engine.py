@@ -21,8 +21,8 @@ from llava_engine.contract import (
 from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import ContextOverflowError
 
-Step = str | float | threading.Event | BaseException
-"""A piece of text · seconds to wait · an event to wait for · what to raise at this point."""
+Step = str | Progress | float | threading.Event | BaseException
+"""A piece of text · how far it is · seconds to wait · an event to wait for · what to raise at this point."""
 
 FAKE_CARD = ModelCard(
     name="fake",
@@ -46,7 +46,9 @@ class FakeEngine:
 
     Args:
         answers: what to say at the first call, the second, …; the last is said again at every further one.
-        card: what it says of itself. A conversation longer than `card.context_length` is a ContextOverflowError.
+        card: what it says of itself. A conversation longer than `card.context_length` is a ContextOverflowError; what
+            `card.cannot` names or is None there, is not known here either.
+        usage: what replies say that their prompts took, where that is not what `count` says.
 
     Attributes:
         conversations: what it was asked, call by call.
@@ -56,9 +58,10 @@ class FakeEngine:
         closed: whether it was closed.
     """
 
-    def __init__(self, *answers: Sequence[Step], card: ModelCard = FAKE_CARD) -> None:
+    def __init__(self, *answers: Sequence[Step], card: ModelCard = FAKE_CARD, usage: int | None = None) -> None:
         self._answers = answers or (("Yes", "."),)
         self._card = card
+        self._usage = usage
         self.conversations: list[Conversation] = []
         self.samplings: list[Sampling] = []
         self.begun: list[str] = []
@@ -82,16 +85,20 @@ class FakeEngine:
         self.conversations.append(conversation)
         self.samplings.append(sampling)
         self.begun.append(begun)
-        cost = self.count(conversation)
-        if cost.total > self._card.context_length:
+        self.threads.add(threading.get_ident())
+        counted = self.count(conversation)
+        cost = counted or TokenCount(0, ())
+        if self._card.context_length is not None and cost.total > self._card.context_length:
             raise ContextOverflowError(cost.total, self._card.context_length)
-        yield Progress("reading", 0, cost.total, cost)
+        yield Progress("reading", 0, cost.total, counted)
         said: list[str] = []
         finish_reason: FinishReason = "stop"
         for step in script:
             if isinstance(step, BaseException):
                 raise step
-            if isinstance(step, str):
+            if isinstance(step, Progress):
+                yield step
+            elif isinstance(step, str):
                 if cancelled():
                     finish_reason = "cancelled"
                     break
@@ -102,10 +109,10 @@ class FakeEngine:
                 break
         yield Reply(
             text="".join(said),
-            token_ids=tuple(range(len(said))),
+            token_ids=() if "ids" in self._card.cannot else tuple(range(len(said))),
             finish_reason=finish_reason,
-            prompt=" ".join(message.text for message in conversation.messages),
-            prompt_tokens=cost.total,
+            prompt="" if "ids" in self._card.cannot else " ".join(one.text for one in conversation.messages),
+            prompt_tokens=cost.total if self._usage is None else self._usage,
             cached_tokens=0,
             completion_tokens=len(said),
             picture_tokens=cost.pictures,
@@ -113,11 +120,13 @@ class FakeEngine:
             tokens_per_second=20.0,
         )
 
-    def count(self, conversation: Conversation) -> TokenCount:
+    def count(self, conversation: Conversation) -> TokenCount | None:
         """One token a word, `card.picture_tokens` a picture."""
         self.threads.add(threading.get_ident())
+        if "count" in self._card.cannot:
+            return None
         words = sum(len(message.text.split()) for message in conversation.messages)
-        pictures = tuple(self._card.picture_tokens for _ in conversation.pictures)
+        pictures = tuple(self._card.picture_tokens or 0 for _ in conversation.pictures)
         return TokenCount(words + sum(pictures), pictures)
 
     def close(self) -> None:

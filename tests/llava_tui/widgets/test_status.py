@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from llava_engine.contract import LoadProgress
+from llava_engine.contract import LoadProgress, Progress
 from llava_tui.session.events import Facts
 from llava_tui.widgets.status import Status, human_seconds
 from tests.fakes.fake_engine import FAKE_CARD
 from tests.llava_tui.widgets.bench import Bench
 
 READY = Facts("idle", FAKE_CARD, None, 41.6, 0.314, 312, 2048, 64)
+LOOKING = replace(READY, phase="answering", tokens_per_second=None, time_to_first_token_s=None)
+FAR = replace(FAKE_CARD, folder=None, where="far:8000", cannot=frozenset({"count"}))
 
 
 async def line(facts: Facts, width: int = 120) -> str:
@@ -38,11 +40,16 @@ async def test_an_answer_has_left_its_figures() -> None:
         (Facts("loading", progress=LoadProgress("importing torch", 0, 0)), "importing torch …"),
         (Facts("loading", progress=LoadProgress("weights", 2_100_000, 4_200_000)), "━ 2.1 MB of 4.2 MB"),
         (Facts("idle", FAKE_CARD), "ready"),
-        (replace(READY, phase="answering", tokens_per_second=None, time_to_first_token_s=None), "looking …"),
+        (LOOKING, "looking …"),
         (replace(READY, phase="answering", tokens_per_second=None), "writing …"),
         (replace(READY, phase="answering"), "42 tokens/s"),
         (replace(READY, phase="stopping"), "stopping …"),
         (replace(READY, waiting=True), "a message waits"),
+        (replace(LOOKING, answer_progress=Progress("waiting", 2, 3)), "waiting …"),
+        (replace(LOOKING, answer_progress=Progress("reading", 512, 2300)), "reading …"),
+        (replace(READY, card=FAR, context_total=None), "312 tokens"),
+        (replace(READY, card=FAR, context_used=None), "— of 2,048 tokens"),
+        (replace(READY, card=FAR, context_used=None, context_total=None), "— tokens"),
         (replace(READY, saved=False), "not saved"),
     ],
 )
