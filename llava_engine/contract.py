@@ -131,10 +131,10 @@ class Reply:
         token_ids: the ids that were generated, without the stop; () where the card says that it can not be known.
         finish_reason: "stop" (the model ended it), "length" (max_new_tokens or the context), "cancelled".
         prompt: the prompt as text, each picture written as <image>; "" where it can not be known.
-        prompt_tokens: tokens of the prompt, pictures included.
+        prompt_tokens: tokens of the prompt, pictures included; 0 where it can not be known.
         cached_tokens: how many of them were still in the key/value cache.
         completion_tokens: tokens generated.
-        picture_tokens: what each picture of the prompt cost, in order.
+        picture_tokens: what each picture of the prompt cost, in order; () where it can not be known.
         time_to_first_token_s: from the call to the first token, in seconds.
         tokens_per_second: of the tokens after the first; 0 when there was only one.
     """

@@ -7,14 +7,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llava_engine.contract import EngineLike, LoadProgress, never
 from llava_engine.opening import AUTO, EngineSource, Placement, Source, refuse_with_engine
 from llava_engine.plan import Plan
+from llava_engine.terminal_safe import SafeText
 
 if TYPE_CHECKING:
     from llava_engine.backends.transformers.recognition import ForeignFolder
+
+
+@dataclass(frozen=True)
+class ModelAt:
+    """A model that a server has: its name, and where the server says so, its tokens and whether it takes pictures."""
+
+    name: SafeText
+    context_length: int | None
+    sees: bool | None
 
 
 def open_engine(
@@ -28,7 +39,7 @@ def open_engine(
 
     Args:
         source: which model; an `EngineSource` may name a server.
-        placement: where it goes and in what form; not for a server.
+        placement: where it goes and in what form; of a server only how many are asked of it at once.
         on_progress: told what is going on.
         cancelled: asked often; once it says yes, everything is let go.
 
@@ -41,7 +52,13 @@ def open_engine(
 
         if on_progress:
             on_progress(LoadProgress("asking the server", 0, 0))
-        return RemoteEngine.open(source.engine, source.model, key_file=source.engine_key_file, cancelled=cancelled)
+        return RemoteEngine.open(
+            source.engine,
+            source.model,
+            key_file=source.engine_key_file,
+            slots=placement.slots,
+            cancelled=cancelled,
+        )
     found = foreign(source)
     if found is not None:
         # Importing it imports torch and transformers, which takes seconds: so it is said before.
@@ -55,6 +72,26 @@ def open_engine(
     return llava_engine.open_model(source, placement, on_progress=on_progress, cancelled=cancelled)
 
 
+def models_at(url: str, key_file: str | None = None) -> tuple[str, list[ModelAt]]:
+    """Where an address leads, and the models there.
+
+    Raises:
+        UsageError: the address is none, or there is no key where one was named.
+        EngineAwayError: the server can not be reached, refuses, or is no engine.
+    """
+    from contextlib import closing
+
+    from llava_engine.backends.remote.address import Address
+    from llava_engine.backends.remote.discovery import models_of
+    from llava_engine.backends.remote.key import find_key
+    from llava_engine.backends.remote.server import Server
+
+    address = Address.parse(url)
+    with closing(Server(address, find_key(address, key_file, os.environ))) as server:
+        found = models_of(server)[1]
+    return address.where, [ModelAt(one.shown, one.context_length, one.sees) for one in found]
+
+
 def check(source: Source, placement: Placement = AUTO) -> None:
     """Say at once what can be said before anything is opened: a name leads nowhere, an address or a key is none.
 
@@ -66,7 +103,7 @@ def check(source: Source, placement: Placement = AUTO) -> None:
         from llava_engine.backends.remote.address import Address
         from llava_engine.backends.remote.key import find_key
 
-        refuse_with_engine(placement.changed())
+        refuse_with_engine([flag for flag in placement.changed() if flag != "--slots"])
         find_key(Address.parse(source.engine), source.engine_key_file, os.environ)
         return
     from llava_engine.checkpoints.catalog import find

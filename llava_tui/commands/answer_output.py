@@ -101,6 +101,7 @@ class JsonOutput:
         answer = {
             "answer": reply.text,
             "model": self._card.name,
+            "where": self._card.where or None,
             "template": self._card.template,
             "prompt": reply.prompt,
             "prompt_tokens": reply.prompt_tokens,
@@ -112,7 +113,7 @@ class JsonOutput:
             "tokens_per_second": round(reply.tokens_per_second, 2),
             "images": [
                 {"name": picture.name, "size": list(picture.size), "tokens": tokens, "sha256": picture.sha256}
-                for picture, tokens in zip(pictures, reply.picture_tokens, strict=True)
+                for picture, tokens in zip(pictures, reply.picture_tokens or [None] * len(pictures), strict=True)
             ],
         }
         self._stream.write(json.dumps(answer) + "\n")  # ASCII only: control characters come out escaped

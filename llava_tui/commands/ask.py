@@ -25,6 +25,7 @@ from llava_tui.commands.ask_input import what_is_asked
 from llava_tui.commands.known_folders import remember_model
 from llava_tui.commands.progress_line import ProgressLine
 from llava_tui.commands.say import say
+from llava_tui.session.model_words import title_of
 
 if TYPE_CHECKING:
     from llava_engine.pictures.opening import Picture
@@ -124,12 +125,16 @@ def ask(
 
 def stats_line(engine: EngineLike, reply: Reply) -> SafeText:
     """What an answer took, on one line."""
-    card, pictures = engine.card, sum(reply.picture_tokens)
-    return one_line(
-        f"{reply.completion_tokens} tokens at {reply.tokens_per_second:.1f}/s, the first after "
-        f"{reply.time_to_first_token_s:.2f} s · prompt {reply.prompt_tokens} tokens ({pictures} of pictures, "
-        f"{reply.cached_tokens} cached) · {card.name}, {card.device}, {card.dtype}, {card.kernel}"
-    )
+    card = engine.card
+    words = [f"{reply.completion_tokens} tokens"]
+    if reply.tokens_per_second:
+        words[0] += f" at {reply.tokens_per_second:.1f}/s"
+    words[0] += f", the first after {reply.time_to_first_token_s:.2f} s"
+    if reply.prompt_tokens:  # some servers do not say
+        pictures = f"{sum(reply.picture_tokens)} of pictures, " if reply.picture_tokens or not card.where else ""
+        words.append(f"prompt {reply.prompt_tokens} tokens ({pictures}{reply.cached_tokens} cached)")
+    words.append(title_of(card) if card.where else f"{card.name}, {card.device}, {card.dtype}, {card.kernel}")
+    return one_line(" · ".join(words))
 
 
 def _check_room(pictures: int, source: EngineSource, placement: Placement) -> None:

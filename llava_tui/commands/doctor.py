@@ -47,6 +47,7 @@ def examine() -> dict[str, Any]:
         "kernels": _kernels(),
         "terminal": _terminal(),
         "extras": _extras(),
+        "engines": _engines(),
         "folders": _folders(),
     }
 
@@ -73,6 +74,10 @@ def page(facts: dict[str, Any]) -> Iterator[str]:
             (extra["extra"], f"lacks {', '.join(extra['missing'])}: {extra['pip']}" if extra["missing"] else "complete")
             for extra in facts["extras"]
         ),
+    )
+    yield from _section(
+        "Engines elsewhere",
+        ((one["key"], f"{one['for']}: {'is set' if one['set'] else 'not set'}") for one in facts["engines"]),
     )
     yield from _section(
         "Folders",
@@ -161,6 +166,12 @@ def _extras() -> list[dict[str, Any]]:
         }
         for name in dict.fromkeys(need.extra for need in needs)
     ]
+
+
+def _engines() -> list[dict[str, Any]]:
+    """Which keys there are for servers; never what they are."""
+    keys = {"LLAVA_ENGINE_KEY": "the server of --engine", "OPENAI_API_KEY": "api.openai.com only"}
+    return [{"key": name, "for": where, "set": bool(os.environ.get(name))} for name, where in keys.items()]
 
 
 def _folders() -> dict[str, dict[str, Any]]:

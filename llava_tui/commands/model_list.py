@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from llava_engine.backends.opening import models_at
 from llava_engine.byte_text import gigabytes
 from llava_engine.checkpoints.catalog import EMBEDDED, EMBEDDED_NAME, holds_llava
 from llava_engine.checkpoints.released import RELEASED, Released
@@ -73,6 +74,23 @@ def page(found: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield "Comes along"
     yield f"  {HERE} {found['embedded']['name']}  {gigabytes(found['embedded']['bytes'])}, without --model"
+
+
+def facts_of_server(url: str, key_file: str | None) -> dict[str, Any]:
+    """The models of a server, as JSON data."""
+    where, models = models_at(url, key_file)
+    return {"where": where, "models": [asdict(one) for one in models]}
+
+
+def page_of_server(found: dict[str, Any]) -> Iterator[str]:
+    """They as lines for a person."""
+    yield f"At {found['where']}"
+    for one in found["models"]:
+        size = f"{one['context_length']:,} tokens" if one["context_length"] else ""
+        sees = {True: "sees pictures", False: "can not see", None: ""}[one["sees"]]
+        yield f"  {one['name']}  {', '.join(word for word in (size, sees) if word)}".rstrip()
+    if not found["models"]:
+        yield "  none"
 
 
 def about(one: dict[str, Any]) -> Iterator[str]:

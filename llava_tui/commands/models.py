@@ -16,7 +16,7 @@ import typer
 
 from llava_engine.byte_text import gigabytes
 from llava_engine.errors import LlavaError, ModelError
-from llava_engine.opening import Placement, Source
+from llava_engine.opening import EngineSource, Placement, Source
 from llava_engine.terminal_safe import strip_control
 from llava_tui.commands import options
 from llava_tui.commands.byte_progress import byte_progress
@@ -32,6 +32,7 @@ app = typer.Typer(
     epilog="""\b
 Examples:
   llava models list
+  llava models list --engine http://gpu1:8000  what a server has
   llava models show ~/llava-7b                 what it is and what it takes
   llava models get llava-hf/llava-1.5-7b-hf    into the cache that all tools of the hub share
   llava chat --model llava-hf/llava-1.5-7b-hf
@@ -47,10 +48,22 @@ class UnansweredError(LlavaError):
 
 
 @app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+def list_models(
+    as_json: AsJson = False,
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="URL", help="Those that a server has, instead.")
+    ] = None,
+    engine_key_file: Annotated[
+        str | None, typer.Option("--engine-key-file", metavar="FILE", help="Its key; else LLAVA_ENGINE_KEY.")
+    ] = None,
+) -> None:
     """List the published models, those in the hub cache, and the folders that you have opened."""
-    from llava_tui.commands.model_list import facts, page
+    from llava_tui.commands.model_list import facts, facts_of_server, page, page_of_server
 
+    if (source := EngineSource(engine=engine, engine_key_file=engine_key_file)).engine is not None:
+        there = facts_of_server(source.engine, source.engine_key_file)
+        _say(json.dumps(there, indent=2) if as_json else "\n".join(page_of_server(there)))
+        return
     found = facts()
     _say(json.dumps(found, indent=2) if as_json else "\n".join(page(found)))
 

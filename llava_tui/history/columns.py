@@ -60,4 +60,5 @@ def reply_stats(value: object) -> ReplyStats | None:
     whole = all(type(count) is int for count in counts) and all(
         type(figure) in (int, float) and math.isfinite(figure) for figure in measured
     )
+    whole = whole and isinstance(stats.model, str)
     return stats if whole and stats.finish_reason in get_args(FinishReason) else None

@@ -11,7 +11,6 @@ import time
 from dataclasses import asdict
 from typing import Any, get_args
 
-from llava_engine.contract import Reply
 from llava_engine.conversation.conversation import Role
 from llava_tui.history import columns
 from llava_tui.history.turns import Chat, PictureRef, ReplyStats, Turn, TurnStatus
@@ -132,6 +131,6 @@ def to_picture(values: Row) -> PictureRef:
     )
 
 
-def stats_json(reply: Reply) -> str:
+def stats_json(stats: ReplyStats) -> str:
     """What the column `stats` holds."""
-    return json.dumps(asdict(ReplyStats.of(reply)))
+    return json.dumps(asdict(stats))

@@ -177,18 +177,28 @@ class Store:
             )
 
     def finish_turn(
-        self, turn_id: int, text: str, status: TurnStatus, *, reply: Reply | None = None, error: str = ""
+        self,
+        turn_id: int,
+        text: str,
+        status: TurnStatus,
+        *,
+        reply: Reply | None = None,
+        model: str = "",
+        error: str = "",
     ) -> Turn:
         """Save how an answer ended, as soon as the file can be had; until then the turn is as it will be.
+
+        `model` is who gave the reply.
 
         Raises StorageError when its chat has been deleted meanwhile.
         """
         turn = self._existing(turn_id)
+        stats = None if reply is None else ReplyStats.of(reply, model)
 
         def change(db: sqlite3.Connection) -> None:
             db.execute(
                 "UPDATE turns SET text = ?, status = ?, stats = ?, error = ? WHERE id = ?",
-                (text, status, None if reply is None else stats_json(reply), error, turn_id),
+                (text, status, None if stats is None else stats_json(stats), error, turn_id),
             )
             db.execute(
                 "UPDATE chats SET updated = ? WHERE id = (SELECT chat_id FROM turns WHERE id = ?)",
@@ -198,7 +208,6 @@ class Store:
                 note_cost(db, turn_id, reply.picture_tokens)
 
         self._db.write_sometime(change)
-        stats = None if reply is None else ReplyStats.of(reply)
         return replace(turn, text=text, status=status, stats=stats, error=error)
 
     def mark_interrupted(self, chat_id: int) -> None:

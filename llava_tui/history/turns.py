@@ -42,7 +42,7 @@ class PictureRef:
 
 @dataclass(frozen=True)
 class ReplyStats:
-    """What an answer took: `Reply` without its texts and ids, as it is kept."""
+    """What an answer took: `Reply` without its texts and ids, as it is kept, and the model that gave it."""
 
     finish_reason: FinishReason
     prompt_tokens: int
@@ -51,10 +51,11 @@ class ReplyStats:
     picture_tokens: tuple[int, ...]
     time_to_first_token_s: float
     tokens_per_second: float
+    model: str = ""
 
     @classmethod
-    def of(cls, reply: Reply) -> ReplyStats:
-        """The figures of a reply."""
+    def of(cls, reply: Reply, model: str = "") -> ReplyStats:
+        """The figures of a reply, and who gave it."""
         return cls(
             finish_reason=reply.finish_reason,
             prompt_tokens=reply.prompt_tokens,
@@ -63,6 +64,7 @@ class ReplyStats:
             picture_tokens=reply.picture_tokens,
             time_to_first_token_s=reply.time_to_first_token_s,
             tokens_per_second=reply.tokens_per_second,
+            model=model,
         )
 
 

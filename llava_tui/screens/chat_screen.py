@@ -24,6 +24,7 @@ from llava_tui.screens.history import HistoryScreen
 from llava_tui.screens.picture_picker import PicturePicker
 from llava_tui.screens.picture_viewer import PictureViewer
 from llava_tui.session.model_loader import LoadModel
+from llava_tui.session.model_words import title_of
 from llava_tui.session.pasted_pictures import find_sources, is_data_url, without_sources
 from llava_tui.session.session import ChatSession
 from llava_tui.terminal.clipboard import copy_text, paste_picture
@@ -239,8 +240,11 @@ class ChatScreen(ChatView):
         card = self.session.facts.card
         if not words:
             lines = [] if card is None or card.plan is None else list(plan_lines(card.plan))
-            title = "There is no model." if card is None else f"{card.name}, {card.device}, {card.kernel}"
-            text = "\n".join([*lines, "/model FOLDER --quantize int8 loads another."])
+            title = "There is no model."
+            if card is not None:
+                title = title_of(card) if card.where else f"{card.name}, {card.device}, {card.kernel}"
+                lines += card.notes if card.where else ()
+            text = "\n".join([*lines, "/model FOLDER --quantize int8 loads another, /model URL asks a server."])
             self.notice(one_line(title), strip_control(text), "information")
         elif self._loader_for is not None:
             try:

@@ -49,7 +49,7 @@ COMMANDS = (
     Command("New chat", "new", "chat", ("ctrl+n",), "new"),
     Command("Earlier chats", "history", "chat", ("ctrl+l",), "history", "[WORDS]"),
     Command("Rename this chat", "rename", "chat", (), "rename", "TITLE"),
-    Command("The model and its memory; another one", "model", "chat", (), "model", "[FOLDER]"),
+    Command("The model and its memory; another one", "model", "chat", (), "model", "[FOLDER|URL]"),
     Command("Change the colours", "theme", "chat", ("ctrl+t",), "theme", "[NAME]"),
     Command("Scroll up", "page(-1)", "chat", ("pageup",)),
     Command("Scroll down", "page(1)", "chat", ("pagedown",)),

@@ -15,6 +15,7 @@ from llava_tui.session.conversation_of import Conversations
 from llava_tui.session.events import AnswerGrew, TurnFinished
 from llava_tui.session.growing_answer import GrowingAnswer
 from llava_tui.session.model_loader import ModelLoader
+from llava_tui.session.model_words import title_of
 from llava_tui.session.outbox import Outbox, reason
 from llava_tui.session.shown_branch import ShownBranch
 
@@ -96,7 +97,7 @@ class Answering:
                     counted(item.count)
                 yield item
 
-        self.growing = GrowingAnswer(turn, stream, self._model.submit, self._clock)
+        self.growing = GrowingAnswer(turn, stream, self._model.submit, self._clock, title_of(engine.card))
 
     def poll(self) -> None:
         """Take what came of the answer, save it each second, and end it."""
@@ -148,7 +149,12 @@ class Answering:
         if answer.error is not None:
             self._out.tell(answer.error)
         turn = self._store.finish_turn(
-            answer.turn.id, answer.text, answer.status, reply=answer.reply, error=reason(answer.error)
+            answer.turn.id,
+            answer.text,
+            answer.status,
+            reply=answer.reply,
+            model=answer.model,
+            error=reason(answer.error),
         )
         self._out.add(TurnFinished(turn))
         if answer.reply is not None and self._branch.leaf_id == turn.id:

@@ -63,8 +63,10 @@ class ContextMeter:
         self.count = used
 
     def settle(self, reply: Reply) -> None:
-        """The engine said what the branch takes, the answer included."""
+        """The engine said what the branch takes, the answer included; one that is elsewhere may not say it."""
         self.empty()
+        if not reply.prompt_tokens:
+            return
         self.count = TokenCount(reply.prompt_tokens + reply.completion_tokens, reply.picture_tokens)
 
     def _note(self, asked: int, counted: TokenCount) -> None:

@@ -12,6 +12,7 @@ from llava_engine.pictures.opening import Picture
 from llava_engine.terminal_safe import SafeText, one_line
 from llava_tui.session.attachments import AttachmentTray, FailedAttachment, Source
 from llava_tui.session.events import Attached, AttachFailed, Notice, Unsent
+from llava_tui.session.model_words import title_of
 from llava_tui.session.outbox import Outbox
 
 TOKEN_LETTERS = 16
@@ -74,6 +75,10 @@ class Draft:
     def attach(self, source: Source, *, at_once: bool) -> int | None:
         """Put a picture into the tray; its number, or None with a notice when the model can not hold one more."""
         card = self._card()
+        if card is not None and "pictures" in card.cannot:
+            cause = one_line(f"{title_of(card)} can not see pictures.")
+            self._out.add(Notice(cause, SafeText("Load another with /model."), "warning"))
+            return None
         most = UNKNOWN_PICTURES
         if card is not None and card.context_length is not None:
             most = max(1, card.context_length // max(1, card.picture_tokens or 1))

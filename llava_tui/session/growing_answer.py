@@ -26,6 +26,7 @@ class GrowingAnswer:
         stream: yields pieces, then one Reply; see `TokenPump`.
         submit: runs a function on the engine's thread.
         clock: seconds, monotonic.
+        model: who answers, as the history keeps it.
 
     Attributes:
         pump: where it comes from.
@@ -42,8 +43,10 @@ class GrowingAnswer:
         stream: Callable[[Callable[[], bool]], Iterator[str | Progress | Reply]],
         submit: Callable[[Callable[[], None]], None],
         clock: Callable[[], float],
+        model: str = "",
     ) -> None:
         self.turn = turn
+        self.model = model
         self.pump = TokenPump(stream, submit, clock)
         self.text = ""
         self.ended = False

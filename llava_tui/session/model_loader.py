@@ -49,7 +49,10 @@ class ModelLoader:
         """Load a model in the background. The old one goes first: its memory is needed. So does a load under way."""
         self._cancel.set()
         self._cancel = cancel = threading.Event()
-        self.engine = None
+        leaving, self.engine = self.engine, None
+        if leaving is not None:
+            self._thread.submit(leaving.close)
+        del leaving
         self.loading = True
         self.progress = None
 
@@ -67,14 +70,18 @@ class ModelLoader:
                 failure = error  # `error` is gone when it is read
                 self._outbox.later(lambda: self._failed(failure))
             else:
-                if not cancel.is_set():
+                if cancel.is_set():
+                    engine.close()
+                else:
                     self._outbox.later(lambda: self._loaded(engine))
 
         self._thread.submit(job)
 
     def close(self, timeout_s: float) -> None:
-        """End the thread after its job; a load under way is cancelled."""
+        """End the thread after its job, and the model with it; a load under way is cancelled."""
         self._cancel.set()
+        if self.engine is not None:
+            self._thread.submit(self.engine.close)
         self._thread.close(timeout_s)
 
     def _note(self, progress: LoadProgress) -> None:

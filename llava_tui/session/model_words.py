@@ -1,4 +1,4 @@
-"""What a person types after /model -> how a model is opened, by the options of the command line.
+"""The model in words: what a person types after /model -> how it is opened; what it is called -> what is shown.
 
 In: the words, and what the chat was started with, which stays where nothing else is said. Knows no model.
 """
@@ -8,9 +8,16 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
+from llava_engine.contract import ModelCard
 from llava_engine.errors import UsageError
 from llava_engine.flags import flags, parse
 from llava_engine.opening import AUTO, EngineSource, Placement, is_address
+from llava_engine.terminal_safe import SafeText, one_line
+
+
+def title_of(card: ModelCard) -> SafeText:
+    """A model as people tell it from others: its name, and where it answers, if that is not here."""
+    return one_line(f"{card.name} at {card.where}" if card.where else card.name)
 
 
 def read_words(words: str, source: EngineSource, placement: Placement) -> tuple[EngineSource, Placement]:

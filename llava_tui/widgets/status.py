@@ -83,7 +83,9 @@ class Status(Widget):
                 parts.append(self._styled("ready", "quiet"))
         if facts.waiting:
             parts.append(self._styled("a message waits", "live"))
-        if facts.card:
+        if facts.card and facts.card.where:
+            parts.append(self._styled(f"at {facts.card.where}", "quiet"))
+        elif facts.card:
             quantized = facts.card.plan is not None and facts.card.plan.quantize != "none"
             form = facts.card.kernel if quantized else facts.card.dtype
             parts.append(self._styled(f"{facts.card.device} {form}", "quiet"))

@@ -245,8 +245,13 @@ class AnswerView(TurnView):
         elif turn.stats and turn.stats.finish_reason == "length":
             word = SafeText("cut off: the limit of tokens was reached")
         else:
-            return note
-        return _dotted(content(word), note)
+            return _dotted(note, self._who())
+        return _dotted(content(word), note, self._who())
+
+    def _who(self) -> Content:
+        """Which model gave it, where there are several answers to compare."""
+        stats = self.turn.stats
+        return content(one_line(stats.model) if stats and self.turn.versions > 1 else SafeText(""))
 
     def _mark(self) -> None:
         self.set_class(self.turn.status == "failed" or bool(self.turn.error), "failed")

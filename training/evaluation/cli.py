@@ -9,7 +9,7 @@ import typer
 
 from llava_engine.files.atomic import storage_errors, write_text
 from llava_engine.flags import mounted
-from llava_engine.opening import MOST_SLOTS, Placement, Source
+from llava_engine.opening import MOST_SLOTS, EngineSource, Placement
 from training.evaluation import answer_cli, score_cli
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
@@ -50,7 +50,7 @@ def pictures(
     markdown: Markdown = None,
     slots: Slots = None,
     *,
-    source: Source,
+    source: EngineSource,
     placement: Placement,
 ) -> None:
     """How well a model answers about drawn pictures, by kind of question.
@@ -62,10 +62,12 @@ def pictures(
     import sys
     from contextlib import closing
 
-    import llava_engine
+    from llava_engine.backends.opening import open_engine
     from training.evaluation.pictures import evaluate
 
-    engine = llava_engine.open_model(source, placement)
+    engine = open_engine(source, placement)
+    for note in engine.card.notes if engine.card.where else ():
+        typer.echo(note, err=True)
 
     on_terminal = sys.stderr.isatty()
 
@@ -77,7 +79,12 @@ def pictures(
         table = evaluate(engine, count, seed, max_items=items, on_progress=tell)
     if markdown:
         _write(markdown, table.markdown() + "\n")
-    found = {"model": engine.card.name, "kernel": engine.card.kernel, **table.as_json()}
+    found = {
+        "model": engine.card.name,
+        "where": engine.card.where or None,
+        "kernel": engine.card.kernel,
+        **table.as_json(),
+    }
     typer.echo(json.dumps(found) if as_json else table.markdown())
 
 

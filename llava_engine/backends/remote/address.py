@@ -6,6 +6,7 @@ Knows nothing of what it answers.
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -43,9 +44,12 @@ class Address:
         """
         import httpx
 
+        url = url.strip()
         try:
-            parts, port = urlsplit(url.strip()), urlsplit(url.strip()).port
-            httpx.URL(url.strip())
+            if re.search(r"[\s\x00-\x1f\x7f]", url):
+                raise ValueError("a blank")
+            parts, port = urlsplit(url), urlsplit(url).port
+            httpx.URL(url)
         except (ValueError, httpx.InvalidURL):
             raise UsageError(f"--engine: {shown(url)} is no address.", _REMEDY) from None
         if "@" in parts.netloc or parts.query:

@@ -26,6 +26,7 @@ _PROBE_S = 5.0  # for what only some have
 _MOST_BYTES = 2**23  # of a list: hosts with hundreds of models send half a megabyte
 _MOST_NAMED = 12  # models in an error
 _LONGEST_NAME = 200  # letters
+_MOST_SLOTS = 256
 _KINDS: dict[str, Kind] = {
     "llava": "llava",
     "vllm": "vllm",
@@ -38,6 +39,16 @@ _CONTEXTS = ("max_model_len", "context_length", "context_window")
 
 
 @dataclass(frozen=True)
+class Own:
+    """What `llava serve` says of its model beside what all do; see `ModelCard`."""
+
+    template: SafeText = SafeText("")
+    picture_tokens: int | None = None
+    tiles: bool = False
+    slots: int | None = None
+
+
+@dataclass(frozen=True)
 class Listed:
     """A model that a server has.
 
@@ -47,6 +58,7 @@ class Listed:
         owner: who has it, as the server says.
         context_length: what it can hold, in tokens; None where it does not say.
         sees: whether it takes pictures; None where it does not say.
+        own: what only ours say.
     """
 
     name: str
@@ -54,6 +66,7 @@ class Listed:
     owner: str = ""
     context_length: int | None = None
     sees: bool | None = None
+    own: Own = Own()
 
 
 @dataclass(frozen=True)
@@ -111,7 +124,7 @@ def discover(server: Server, model: str | None, cancelled: Callable[[], bool] = 
     kind = _KINDS.get(chosen.owner, "")
     if server.address.host == OPENAI_HOST:
         kind = "openai"
-    found = Found(base, kind, chosen, DIALECTS[kind].slots)
+    found = Found(base, kind, chosen, min(chosen.own.slots or DIALECTS[kind].slots, _MOST_SLOTS))
     return _examined(server, found, cancelled)
 
 
@@ -148,6 +161,17 @@ def _model(row: Any) -> Listed | None:
         str(row.get("owned_by") or "")[:_LONGEST_NAME],
         next((size for size in map(_tokens, sizes) if size), None),
         "image" in takes if isinstance(takes, list) else None,
+        _own(row) if row.get("owned_by") == "llava" else Own(),
+    )
+
+
+def _own(said: dict[str, Any]) -> Own:
+    template = said.get("template")
+    return Own(
+        one_line(template[:_LONGEST_NAME] if isinstance(template, str) else ""),
+        _tokens(said.get("picture_tokens")),
+        said.get("tiles") is True,
+        _tokens(said.get("slots")),
     )
 
 
@@ -189,7 +213,7 @@ def _examined(server: Server, found: Found, cancelled: Callable[[], bool]) -> Fo
             size = _tokens(settings.get("n_ctx")) if isinstance(settings, dict) else None
             sees = modalities.get("vision") if isinstance(modalities, dict) else None
             slots = _tokens(props.get("total_slots"))
-            found = replace(found, slots=min(slots or found.slots, 256))
+            found = replace(found, slots=min(slots or found.slots, _MOST_SLOTS))
             return _with(found, size, sees)
         case "sglang":
             told = look("GET", "/model_info") or look("GET", "/get_model_info")

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -84,6 +85,7 @@ class RemoteEngine:
         model: str | None = None,
         *,
         key_file: str | None = None,
+        slots: int | None = None,
         environment: Mapping[str, str] = os.environ,
         cancelled: Callable[[], bool] = never,
     ) -> RemoteEngine:
@@ -93,6 +95,7 @@ class RemoteEngine:
             url: of the server, or of its /v1.
             model: the server's name for a model; None where it has but one.
             key_file: a file that holds a key and nothing else.
+            slots: how many may be asked at once; None for what is no burden to such a server.
             environment: where else a key may be: LLAVA_ENGINE_KEY; OPENAI_API_KEY for OpenAI's own server.
             cancelled: nobody wants it any more.
 
@@ -105,7 +108,8 @@ class RemoteEngine:
         address = Address.parse(url)
         server = Server(address, find_key(address, key_file, environment))
         try:
-            return cls(server, discover(server, model, cancelled))
+            found = discover(server, model, cancelled)
+            return cls(server, found if slots is None else replace(found, slots=slots))
         except BaseException as error:
             server.close()
             if isinstance(error, EngineAwayError) and cancelled():
@@ -123,12 +127,13 @@ class RemoteEngine:
         return ModelCard(
             name=model.shown,
             folder=None,
-            template="",
+            template=model.own.template,
             device="",
             dtype="",
             kernel="",
             context_length=model.context_length,
-            picture_tokens=None,
+            picture_tokens=model.own.picture_tokens,
+            tiles=model.own.tiles,
             parameters=None,
             memory_bytes=None,
             about=(f"{model.shown} answers at {address.where}.", *notes),

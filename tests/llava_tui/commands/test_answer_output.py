@@ -120,6 +120,7 @@ def test_json_is_one_object_with_all_promised_keys() -> None:
     assert json.loads(stream.getvalue()) == {
         "answer": "A cat.",
         "model": "tiny",
+        "where": None,
         "template": "llava_v1",
         "prompt": "USER: <image>\nWhat? ASSISTANT:",
         "prompt_tokens": 80,

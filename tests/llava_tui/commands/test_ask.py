@@ -184,6 +184,7 @@ def test_json_tells_what_it_took(llava: Llava, picture: Path) -> None:
     assert set(answer) == {
         "answer",
         "model",
+        "where",
         "template",
         "prompt",
         "prompt_tokens",
@@ -195,6 +196,7 @@ def test_json_tells_what_it_took(llava: Llava, picture: Path) -> None:
         "tokens_per_second",
     }
     assert (answer["answer"], answer["finish_reason"], answer["completion_tokens"]) == ("A thing.", "stop", 2)
+    assert answer["where"] is None
 
 
 def test_stats_are_one_line_beside_the_answer(llava: Llava) -> None:

@@ -67,4 +67,4 @@ def test_the_page_is_plain_text(llava: Llava) -> None:
     assert (done.code, done.err) == (0, "")
     assert all(line.isprintable() for line in done.out.splitlines())
     headings = [line for line in done.out.splitlines() if line and not line.startswith(" ")]
-    assert headings == ["Versions", "Devices", "Linear layers", "Terminal", "Installs", "Folders"]
+    assert headings == ["Versions", "Devices", "Linear layers", "Terminal", "Installs", "Engines elsewhere", "Folders"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import stat
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from llava_engine.contract import Reply
 from llava_engine.errors import StorageError
+from llava_tui.history import columns
 from llava_tui.history.store import Store
 from llava_tui.history.turns import Turn
 from tests.fakes.fake_picture import fake_picture
@@ -161,6 +163,25 @@ def test_a_growing_answer_is_saved_as_it_is_and_not_after_its_end(store: Store) 
     store.update_turn_text(answer.id, "late")
     kept = store.turns(chat.id)[-1]
     assert (kept.text, kept.status, kept.stats) == ("half of it", "cancelled", None)
+
+
+def test_it_is_known_who_answered(store: Store) -> None:
+    chat = store.new_chat()
+    (question,) = talk(store, chat.id, "q")
+    answer = store.add_turn(chat.id, question.id, "assistant", "", status="streaming")
+    reply = Reply("a", (), "stop", "", 0, 0, 1, (), 0.1, 0.0)
+    told = store.finish_turn(answer.id, "a", "complete", reply=reply, model="llava at gpu1:8000")
+    kept = store.turns(chat.id)[-1]
+    assert told.stats == kept.stats is not None
+    assert kept.stats is not None and kept.stats.model == "llava at gpu1:8000"
+
+
+def test_figures_of_an_older_history_have_no_model() -> None:
+    figures = {"finish_reason": "stop", "prompt_tokens": 1, "cached_tokens": 0, "completion_tokens": 1}
+    figures |= {"picture_tokens": [], "time_to_first_token_s": 0.1, "tokens_per_second": 0.0}
+    for model, kept in ((None, ""), ("m", "m"), (7, None)):
+        stats = columns.reply_stats(json.dumps(figures if model is None else {**figures, "model": model}))
+        assert (stats.model if stats else None) == kept
 
 
 def test_a_failed_answer_says_why(store: Store) -> None:

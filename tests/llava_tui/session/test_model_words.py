@@ -41,6 +41,21 @@ def test_one_device_or_several() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "source"),
+    [
+        ("http://gpu1:8000", EngineSource(engine="http://gpu1:8000")),
+        ("HTTPS://gpu1/v1", EngineSource(engine="HTTPS://gpu1/v1")),
+        ("http://gpu1 llava:7b", EngineSource("llava:7b", engine="http://gpu1")),
+        ("--model llava:7b http://gpu1", EngineSource("llava:7b", engine="http://gpu1")),
+        ("--engine http://gpu1 --engine-key-file k", EngineSource(engine="http://gpu1", engine_key_file="k")),
+    ],
+)
+def test_a_server_is_named_by_its_address_and_nothing_of_the_old_model_stays(words: str, source: EngineSource) -> None:
+    assert read_words(words, HERE, STARTED) == (source, AUTO)
+    assert read_words("~/llava-7b", source, AUTO) == (EngineSource("~/llava-7b"), AUTO)
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "--quantise int8",
@@ -54,6 +69,9 @@ def test_one_device_or_several() -> None:
         "--force=yes",
         "--base ''",
         "--device cpu --devices 0",
+        "http://gpu1 a b",
+        "http://gpu1 --base b",
+        "--engine-key-file k",
     ],
 )
 def test_what_can_not_be_read_is_said(words: str) -> None:

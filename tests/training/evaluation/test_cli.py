@@ -20,7 +20,7 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
     """`llava_engine.open_model` gives a model that always says yes."""
     engine = Blind("Yes.")
     engine.card = replace(engine.card, kernel="plain-float32")
-    monkeypatch.setattr(llava_engine, "open_model", lambda source, placement: engine)
+    monkeypatch.setattr(llava_engine, "open_model", lambda source, placement, **_: engine)
 
 
 def test_prints_a_table_and_writes_it(blind: None, tmp_path: Path) -> None:
