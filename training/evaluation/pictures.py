@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from PIL import Image
-
 from llava_engine.contract import EngineLike, Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.many import answer_all
 from llava_engine.pictures.opening import Picture, open_picture
 from llava_engine.questions import Question
+from training.embedded.picture_world.comparing import compare
 from training.embedded.picture_world.dialogues import dialogue
 from training.embedded.picture_world.drawing import draw_scene
 from training.embedded.picture_world.exchanges import Exchange, Pairs
@@ -26,7 +25,7 @@ from training.embedded.picture_world.foreign import draw_foreign
 from training.embedded.picture_world.grading import grade
 from training.embedded.picture_world.questions import SHIPPED, exchanges
 from training.embedded.picture_world.scenes import Scene, Split, random_scene
-from training.embedded.picture_world.talk import no_picture
+from training.embedded.picture_world.talk import no_picture, small_talk
 from training.embedded.picture_world.wording import Wordings
 from training.evaluation.table import Mistake, Score, Table
 
@@ -75,12 +74,27 @@ class Case:
         single: independent questions.
         turns: one dialogue; its turns after the first are counted.
         before: a question asked without any picture.
+        earlier: another picture, shown with the first of `compared`.
+        compared: a greeting, and a question about both pictures, which is counted.
     """
 
     picture: Picture
     single: tuple[Exchange, ...]
     turns: tuple[Exchange, ...]
     before: Exchange
+    earlier: Picture
+    compared: tuple[Exchange, Exchange]
+
+    @property
+    def asked(self) -> tuple[Exchange, ...]:
+        """All of it, in the order in which it is numbered."""
+        return (*self.single, self.before, *self.turns, *self.compared)
+
+    @property
+    def openings(self) -> set[int]:
+        """The numbers of what only leads to what is counted."""
+        dialogue = len(self.single) + 1
+        return {dialogue, dialogue + len(self.turns)}
 
 
 def evaluate(
@@ -131,14 +145,17 @@ def _order(family: str) -> tuple[int, str]:
 
 
 def _case(column: Column, rng: random.Random, max_items: int) -> Case:
-    scene = random_scene(rng, max_items=max_items, split=column.split)
-    drawn = draw_foreign(scene, rng) if column.foreign else draw_scene(scene, rng)
+    scene, earlier = (random_scene(rng, max_items=max_items, split=column.split) for _ in range(2))
+    shown, shown_earlier = _drawn(scene, column, rng), _drawn(earlier, column, rng)
     turns = dialogue(scene, rng, wordings=column.wordings, pairs=column.pairs, only_follow_ups=True)
-    return Case(_opened(drawn), tuple(_singles(column, scene, rng)), tuple(turns), no_picture(rng, column.wordings))
+    singles = tuple(_singles(column, scene, rng))
+    before = no_picture(rng, column.wordings)
+    compared = (small_talk(rng), compare(earlier, scene, rng, wordings=column.wordings, pairs=column.pairs))
+    return Case(shown, singles, tuple(turns), before, shown_earlier, compared)
 
 
-def _opened(drawn: Image.Image) -> Picture:
-    return open_picture(drawn, name="drawn")
+def _drawn(scene: Scene, column: Column, rng: random.Random) -> Picture:
+    return open_picture(draw_foreign(scene, rng) if column.foreign else draw_scene(scene, rng), name="drawn")
 
 
 def _singles(column: Column, scene: Scene, rng: random.Random) -> Iterator[Exchange]:
@@ -157,8 +174,8 @@ def _said(
     counted = {
         (at, number): exchange
         for at, case in enumerate(cases)
-        for number, exchange in enumerate((*case.single, case.before, *case.turns))
-        if number != len(case.single) + 1  # a dialogue's first turn is graded nowhere
+        for number, exchange in enumerate(case.asked)
+        if number not in case.openings
     }
     left = Counter(at for at, _ in counted)
     answers: dict[Place, str] = {}
@@ -179,19 +196,21 @@ def _questions(cases: Sequence[Case], shown: Sequence[Picture]) -> Iterator[Ques
         for number, exchange in enumerate(case.single):
             yield Question.about((at, number), exchange.question, [picture])
         yield Question.about((at, len(case.single)), case.before.question)
-        yield _turn(case.turns, 0, Conversation(), picture, (at, len(case.single) + 1))
+        dialogue, compared = sorted(case.openings)
+        yield _turn(case.turns, 0, Conversation(), [picture], (at, dialogue))
+        yield _turn(case.compared, 0, Conversation(), [case.earlier, picture], (at, compared))
 
 
 def _turn(
-    turns: Sequence[Exchange], number: int, before: Conversation, picture: Picture, place: Place
+    turns: Sequence[Exchange], number: int, before: Conversation, pictures: Sequence[Picture], place: Place
 ) -> Question[Place]:
-    """A dialogue's turn, and after its answer the next one."""
-    asked = before.then(Message.user(turns[number].question, [] if number else [picture]))
+    """A dialogue's turn, which shows its picture if there is one, and after its answer the next turn."""
+    asked = before.then(Message.user(turns[number].question, pictures[number : number + 1]))
 
     def then(conversation: Conversation, reply: Reply) -> Question[Place] | None:
         if number + 1 == len(turns):
             return None
         said = conversation.then(Message.assistant(reply.text))
-        return _turn(turns, number + 1, said, picture, (place[0], place[1] + 1))
+        return _turn(turns, number + 1, said, pictures, (place[0], place[1] + 1))
 
-    return Question(place, lambda opening: asked, place=(picture.sha256, len(turns[number].question)), then=then)
+    return Question(place, lambda opening: asked, place=(pictures[0].sha256, len(turns[number].question)), then=then)

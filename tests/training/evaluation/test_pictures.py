@@ -20,11 +20,11 @@ from training.evaluation.table import Score, Table
 
 
 class Blind:
-    """Says the same to everything, and keeps what it heard: the questions of a conversation, and the picture's hash."""
+    """Says the same to everything, and keeps what it heard: the questions of a conversation, and pictures' hashes."""
 
     def __init__(self, said: str) -> None:
         self.said = said
-        self.heard: list[tuple[tuple[str, ...], str]] = []
+        self.heard: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self.card = replace(FAKE_CARD, name="blind", slots=3)
 
     def stream(
@@ -37,8 +37,8 @@ class Blind:
     ) -> Iterator[str | Progress | Reply]:
         shown = conversation.pictures
         said = [message.text for message in conversation.messages]
-        assert set(said[1::2]) <= {self.said} and len(shown) <= 1
-        self.heard.append((tuple(said[::2]), shown[0].sha256 if shown else ""))
+        assert set(said[1::2]) <= {self.said} and len(shown) <= 2
+        self.heard.append((tuple(said[::2]), tuple(picture.sha256 for picture in shown)))
         yield Progress("reading", 0, 1)
         yield self.said
         yield Reply(self.said, (), "stop", "", 0, 0, 0, (), 0.0, 0.0)
@@ -65,6 +65,7 @@ def test_a_blind_model_gets_little_and_honest_talk_is_counted_apart() -> None:
         assert table.total(column).right == 0
         assert table.total(column).asked > 40
         assert any(family.startswith("follow_") for family in table.scores[column])
+        assert table.scores[column]["compare"] == Score(0, 6)
     assert table.mistakes
     assert all(mistake.said == DO_NOT_KNOW for mistake in table.mistakes)
 
@@ -74,13 +75,15 @@ def test_the_control_asks_the_same_about_other_pictures() -> None:
     evaluate(engine, 4, seed=3, columns=[COLUMNS[0], COLUMNS[-1]])
     half = len(engine.heard) // 2
     new, control = Counter(engine.heard[:half]), Counter(engine.heard[half:])
-    pictures = sorted({shown for _, shown in new if shown})
-    assert len(pictures) == 4
+    earlier = {shown[0] for _, shown in new if len(shown) == 2}  # of questions about two: the same in the control
+    pictures = sorted({one for _, shown in new for one in shown} - earlier)
+    assert len(pictures) == len(earlier) == 4
     # For some way to show each picture's questions with another picture, what was heard is the same.
     swaps = [dict(zip(pictures, others, strict=True)) for others in permutations(pictures)]
     apart = [swap for swap in swaps if all(one != other for one, other in swap.items())]
     assert any(
-        Counter({(said, swap.get(shown, "")): n for (said, shown), n in new.items()}) == control for swap in apart
+        Counter({(said, tuple(swap.get(one, one) for one in shown)): n for (said, shown), n in new.items()}) == control
+        for swap in apart
     )
 
 
@@ -88,9 +91,9 @@ def test_dialogues_go_on_with_what_was_said() -> None:
     engine = Blind("Yes.")
     evaluate(engine, 4, seed=3, columns=COLUMNS[:1])
     dialogues = [(said, shown) for said, shown in engine.heard if len(said) > 1]
-    assert dialogues
+    assert {len(shown) for _, shown in dialogues} == {1, 2}
     for said, shown in dialogues:
-        assert shown and (said[:-1], shown) in engine.heard
+        assert (said[:-1], shown[:1]) in engine.heard
 
 
 def test_progress_tells_each_picture_and_an_engine_that_fails_ends_it() -> None:
