@@ -7,19 +7,18 @@ recent pictures are kept, so that a next turn reads only what is new.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from weakref import finalize
 
-from llava_engine.chat import Chat, PictureSource, opened
+from llava_engine.chat import Chat, PictureSource
 from llava_engine.checkpoints.catalog import EMBEDDED, name_of
 from llava_engine.checkpoints.checkpoint import Checkpoint
 from llava_engine.checkpoints.load import LoadedModel, OnProgress, load_for_inference
 from llava_engine.checkpoints.open import open_source
 from llava_engine.contract import GREEDY, Activity, ModelCard, Progress, Reply, Sampling, TokenCount, never
-from llava_engine.conversation.conversation import Conversation, Message
+from llava_engine.conversation.conversation import Conversation
 from llava_engine.decoding.cache import KeyValueCache
 from llava_engine.decoding.reading import PromptReader
 from llava_engine.decoding.rows import Question, Row
@@ -27,6 +26,7 @@ from llava_engine.decoding.scheduler import Scheduler
 from llava_engine.decoding.slots import Slots
 from llava_engine.decoding.text import AnswerText
 from llava_engine.errors import ContextOverflowError, ConversationError, EngineAwayError
+from llava_engine.many import answers_in_order
 from llava_engine.model.llava import LlavaModel
 from llava_engine.model.placement import layer_devices, side_dtype
 from llava_engine.opening import AUTO, Placement, Source
@@ -141,30 +141,9 @@ class Engine:
             The replies, in the order of the questions.
 
         Raises:
-            PictureError, ContextOverflowError: as for one question; nothing is answered then.
+            LlavaError: one can not be answered; see `answer_all` (many.py) for what goes on with the others.
         """
-        conversations = [
-            Conversation((Message.user(text, [opened(source) for source in pictures]),)) for text, pictures in questions
-        ]
-        return self.answer_conversations(conversations, Sampling(**sampling))
-
-    def answer_conversations(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Reply]:
-        """`answer` for whole conversations, each ending with the user."""
-        rows = [self._row(conversation, sampling) for conversation in conversations]
-        asked: deque[Row] = deque()
-        replies: list[Reply] = []
-        try:
-            for row in rows:
-                if len(asked) > self.card.slots:  # one more than there is room for, so that no slot is ever idle
-                    replies.append(_last(asked.popleft()))
-                self._open_scheduler().submit(row)
-                asked.append(row)
-            while asked:
-                replies.append(_last(asked.popleft()))
-        finally:
-            for row in asked:
-                row.drop()
-        return replies
+        return answers_in_order(self, questions, Sampling(**sampling))
 
     def count(self, conversation: Conversation) -> TokenCount:
         """How many tokens the conversation costs as a prompt; raises `ConversationError` for one that has none."""
@@ -222,10 +201,3 @@ class Engine:
         if question.count.total >= limit:
             raise ContextOverflowError(question.count.total, limit)
         return question
-
-
-def _last(row: Row) -> Reply:
-    """The reply of a row, read to its end."""
-    *_, reply = row.read()
-    assert isinstance(reply, Reply)
-    return reply

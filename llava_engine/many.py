@@ -16,6 +16,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Generic, Self
 
+from llava_engine.chat import PictureSource
 from llava_engine.contract import GREEDY, EngineLike, Reply, Sampling, never
 from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import BusyError, EngineAwayError, OutOfMemoryError
@@ -78,6 +79,23 @@ def answer_all(
                 tell(item)
             elif item is not None:
                 yield item
+
+
+def answers_in_order(
+    engine: EngineLike, questions: Sequence[tuple[str, Sequence[PictureSource]]], sampling: Sampling = GREEDY
+) -> list[Reply]:
+    """The replies to texts and their pictures, in the order of the questions.
+
+    Raises:
+        LlavaError: one of them can not be answered; what is being answered then is dropped.
+    """
+    asked = (Question.about(number, text, pictures) for number, (text, pictures) in enumerate(questions))
+    replies: dict[int, Reply] = {}
+    for one in answer_all(engine, asked, sampling):
+        if isinstance(one.outcome, Exception):
+            raise one.outcome
+        replies[one.key] = one.outcome
+    return [replies[number] for number in range(len(questions))]
 
 
 def _neighbours(questions: Iterable[Question[Key]], window: int) -> Iterator[Question[Key]]:

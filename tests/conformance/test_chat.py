@@ -11,7 +11,9 @@ from llava_engine.contract import Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.engine import Engine
 from llava_engine.errors import ConversationError
+from llava_engine.many import answer_all
 from llava_engine.pictures.opening import Picture
+from llava_engine.questions import Question
 from tests.conformance.fixtures import FIXTURES, needs_fixtures
 from tests.conformance.originals import FORWARDS, forward, pictures
 
@@ -107,8 +109,11 @@ def test_a_batch_answers_as_one_by_one(engines: tuple[Engine, Engine]) -> None:
         ),
         Conversation((Message.user("A longer question than the others are, about this picture.", [b]),)),
     ]
-    together = engine.answer_conversations(conversations, SAMPLING)
-    for conversation, reply in zip(conversations, together, strict=True):
+    questions = [Question(at, lambda _, one=one: one) for at, one in enumerate(conversations)]
+    together = {one.key: one.outcome for one in answer_all(engine, questions, SAMPLING)}
+    for at, conversation in enumerate(conversations):
+        reply = together[at]
+        assert isinstance(reply, Reply)
         alone = cold(other, conversation)
         assert reply.token_ids == alone.token_ids
         assert (reply.text, reply.prompt, reply.picture_tokens) == (alone.text, alone.prompt, alone.picture_tokens)
