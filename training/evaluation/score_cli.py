@@ -72,6 +72,49 @@ def _scorer(name: str, truth: Path, questions: Path | None, rule: str | None) ->
     }[name]
 
 
+def compare(
+    name: Annotated[str, typer.Argument(metavar="SET", help=", ".join((*SETS, "scienceqa")))],
+    a: Annotated[Path, typer.Argument(metavar="A", help="One answer file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another, to the same questions.")],
+    truth: Annotated[Path, typer.Option("--truth", metavar="PATH", help="As for score; ScienceQA's folder.")],
+    questions: Annotated[Path | None, typer.Option("--questions", metavar="FILE", help="As for score.")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", metavar="NAME", help="As for score.")] = None,
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="Of ScienceQA.")] = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Compare two answer files question by question: who got what right, and whether that can be chance."""
+    from llava_engine.terminal_safe import strip_control
+    from training.evaluation import compare as comparing
+    from training.evaluation.answers import read_answers
+
+    if name == "scienceqa":
+        from training.evaluation.scienceqa import read_problems, score_scienceqa
+
+        problems = read_problems(truth, split)
+        found = comparing.compare(*(score_scienceqa(read_answers(path), problems) for path in (a, b)))
+    else:
+        scorer = _scorer(name, truth, questions, rule)
+        found = comparing.compare(scorer(read_answers(a)), scorer(read_answers(b)))
+    typer.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else strip_control(found.as_text()))
+
+
+def export(
+    name: Annotated[str, typer.Argument(metavar="SET", help="vqav2, vizwiz, mmbench, mme, gqa, seed, mmvet")],
+    answers: Answers,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to upload; for mme a folder.")],
+    questions: Annotated[Path | None, typer.Option("--questions", metavar="FILE", help="For vqav2 and vizwiz.")] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", metavar="PATH", help="For mmbench and mme.")] = None,
+) -> None:
+    """Write the file that a benchmark's own server takes."""
+    from training.evaluation import exports
+    from training.evaluation.answers import read_answers
+
+    missing = exports.export(name, read_answers(answers), out, questions, truth)
+    typer.echo(f"Written: {out}")
+    if missing:
+        typer.echo(f"{len(missing):,} questions have no answer: {', '.join(missing[:5])}", err=True)
+
+
 @scienceqa.command("score")
 def scienceqa_score(
     answers: Answers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,7 +165,7 @@ def score_mme(file: AnswerFile, truth: Path, questions: Path | None = None) -> R
         DataError: a file can not be read.
     """
     labels = _in_order(_mme_labels(truth))
-    joined = join(file, labels, _mme_key, _mme_shown, lambda answer: _mme_shown(_mme_key(answer) or ("", "", "")))
+    joined = join(file, labels, mme_key, mme_shown, lambda answer: mme_shown(mme_key(answer) or ("", "", "")))
     by_task: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     rows, unread = [], []
     for asked, label in labels.items():
@@ -173,11 +173,11 @@ def score_mme(file: AnswerFile, truth: Path, questions: Path | None = None) -> R
         said = mme_reading(answer.text) if answer else None
         right = said == label
         if said == "other":
-            unread.append(_mme_shown(asked))
+            unread.append(mme_shown(asked))
         by_task[asked[0]][asked[1]].append(right)
         rows.append(
             Scored(
-                _mme_shown(asked),
+                mme_shown(asked),
                 float(right),
                 label,
                 answer.text if answer else None,
@@ -210,12 +210,19 @@ def _in_order(labels: dict[_Asked, str]) -> dict[_Asked, str]:
     return dict(sorted(labels.items(), key=lambda item: known.index(item[0][0]) if item[0][0] in known else len(known)))
 
 
-def _mme_key(answer: Answer) -> _Asked | None:
+def mme_asked(task: str, fields: Sequence[str]) -> _Asked:
+    """What a line of the evaluation tool's files asks: PICTURE, question, …."""
+    return task, _stem(fields[0]), _folded(fields[1])
+
+
+def mme_key(answer: Answer) -> _Asked | None:
+    """Which question an answer answers: its id and its prompt say it."""
     task, *_, picture = answer.id.split("/")  # some tasks keep their pictures in a folder "images"
     return (task, _stem(picture), _folded(answer.prompt))
 
 
-def _mme_shown(asked: _Asked) -> str:
+def mme_shown(asked: _Asked) -> str:
+    """For people: TASK/PICTURE and the question."""
     task, picture, question = asked
     return f"{task}/{picture}\t{question}"
 
@@ -225,16 +232,16 @@ def _mme_labels(truth: Path) -> dict[_Asked, str]:
     if not truth.is_dir():
         raise DataError(f"{truth} is no folder.", "Give MME's folder of tasks, or of its TASK.txt files.")
     for path in sorted(truth.glob("*.txt")):
-        for number, line in _lines(path):
+        for number, line in text_lines(path):
             fields = line.split("\t")
             if len(fields) < 3:
                 raise DataError(f"{path.name}: line {number} is not PICTURE, question, answer parted by tabs.")
-            labels[path.stem, _stem(fields[0]), _folded(fields[1])] = fields[2].strip().lower()
+            labels[mme_asked(path.stem, fields)] = fields[2].strip().lower()
     if labels:
         return labels
     for path in sorted(truth.glob("*/*.txt")) + sorted(truth.glob("*/questions_answers_YN/*.txt")):
         task = path.relative_to(truth).parts[0]
-        for number, line in _lines(path):
+        for number, line in text_lines(path):
             fields = line.split("\t")
             if len(fields) < 2:
                 raise DataError(f"{task}/{path.name}: line {number} is not a question and its answer, parted by a tab.")
@@ -244,7 +251,8 @@ def _mme_labels(truth: Path) -> dict[_Asked, str]:
     return labels
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that are not blank, with their numbers; raises DataError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
