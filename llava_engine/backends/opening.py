@@ -50,14 +50,17 @@ def open_engine(
     if isinstance(source, EngineSource) and source.engine is not None:
         from llava_engine.backends.remote.engine import RemoteEngine
 
-        if on_progress:
-            on_progress(LoadProgress("asking the server", 0, 0))
+        def unwanted() -> bool:
+            if on_progress:
+                on_progress(LoadProgress("asking the server", 0, 0))  # raises where nobody waits for it any more
+            return cancelled()
+
         return RemoteEngine.open(
             source.engine,
             source.model,
             key_file=source.engine_key_file,
             slots=placement.slots,
-            cancelled=cancelled,
+            cancelled=unwanted,
         )
     found = foreign(source)
     if found is not None:

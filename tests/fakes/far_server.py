@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class FarServer:
         *answers: what it says to the first question, the second, …; the last again and again; the recorded stream when
             there are none.
         places: answers at further paths, which go before the recorded ones.
+        context: makes it an encrypted one.
 
     Attributes:
         requests: what it was asked.
@@ -63,7 +65,13 @@ class FarServer:
         url: where it is.
     """
 
-    def __init__(self, recorded: Recorded, *answers: Said, places: dict[str, Said | dict[str, Any]] | None = None):
+    def __init__(
+        self,
+        recorded: Recorded,
+        *answers: Said,
+        places: dict[str, Said | dict[str, Any]] | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
         self.requests: list[Request] = []
         self.left = threading.Event()
         self._recorded = recorded
@@ -76,8 +84,10 @@ class FarServer:
         self._asked = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self.where = self.url.removeprefix("http://")
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.where = f"127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http{'' if context is None else 's'}://{self.where}"
         threading.Thread(target=lambda: self._server.serve_forever(0.02), daemon=True).start()
 
     def __enter__(self) -> FarServer:

@@ -99,7 +99,7 @@ async def test_a_server_that_goes_in_the_middle_is_told_and_what_was_said_stays(
             await me.sees("broke off")
             assert "A red" in me.seen()
             [_, answer] = me.screen.transcript.turns
-    assert answer.status == "failed"
+    assert answer.status == "interrupted"
     assert answer.text.startswith("A red")
 
 
@@ -128,6 +128,18 @@ async def test_another_server_is_asked_by_its_address() -> None:
             await me.press("enter")
             await me.until(lambda: any("--quantize" in notice for notice in me.notices))
             assert f"at {second.where}" in me.seen()  # which stays
+
+
+async def test_a_server_that_says_nothing_of_itself_keeps_nobody() -> None:
+    forever = threading.Event()
+    silent = {"/v1/models": Said([forever])}
+    with FarServer(OURS, places=silent) as first, FarServer(RECORDED["vllm"]) as second:
+        async with FarStage(first).open(SIZE) as me:
+            await me.sees("asking the server")
+            me.prompt.write(f"/model {second.url}")
+            await me.press("enter")
+            assert first.left.wait(PATIENCE_S)
+            await me.sees(f"at {second.where}")
 
 
 async def test_a_server_that_is_not_there_is_told() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from llava_engine.backends.opening import open_engine
 from llava_engine.backends.remote.address import Address
 from llava_engine.backends.remote.engine import RemoteEngine
 from llava_engine.backends.remote.key import Key, find_key
+from llava_engine.contract import Reply
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import (
     ConversationError,
@@ -25,7 +29,7 @@ from llava_engine.opening import EngineSource, Placement
 from tests.fakes.fake_picture import fake_picture
 from tests.fakes.far_server import FarServer, Said, problem
 from tests.fakes.raw_server import RawServer, say
-from tests.fakes.recorded_streams import RECORDED, Recorded
+from tests.fakes.recorded_streams import RECORDED, TEXT, Recorded
 
 SEEN = Conversation((Message.user("?", [fake_picture()]),))
 
@@ -160,6 +164,30 @@ def test_https_where_there_is_none_is_one_line() -> None:
     with FarServer(RECORDED["vllm"]) as server, pytest.raises(EngineAwayError) as raised:
         RemoteEngine.open(server.url.replace("http:", "https:"), environment={})
     assert "\n" not in raised.value.cause
+
+
+@pytest.mark.skipif(which("openssl") is None, reason="makes a certificate")
+def test_a_certificate_is_trusted_that_ssl_cert_file_names_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    made += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*made, "-keyout", str(key), "-out", str(pem)], check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with FarServer(RECORDED["vllm"], context=context) as server:
+        with pytest.raises(EngineAwayError, match="certificate that is not trusted") as raised:
+            RemoteEngine.open(server.url, environment={"LLAVA_ENGINE_KEY": "k"})
+        assert "SSL_CERT_FILE" in raised.value.remedy
+        assert server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        engine = RemoteEngine.open(server.url, environment={})
+        *_, reply = engine.stream(SEEN)
+    assert isinstance(reply, Reply) and reply.text == TEXT
+    assert engine.card.notes == ()
 
 
 def test_looking_for_it_can_be_cancelled() -> None:
