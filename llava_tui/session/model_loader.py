@@ -60,7 +60,7 @@ class ModelLoader:
             def note(progress: LoadProgress) -> None:
                 if cancel.is_set():
                     raise LoadCancelledError
-                self._outbox.later(lambda: self._note(progress))
+                self._outbox.later(lambda: None if cancel.is_set() else self._note(progress))
 
             try:
                 engine = loader(note)
@@ -68,12 +68,12 @@ class ModelLoader:
                 return
             except BaseException as error:
                 failure = error  # `error` is gone when it is read
-                self._outbox.later(lambda: self._failed(failure))
+                self._outbox.later(lambda: None if cancel.is_set() else self._failed(failure))
             else:
                 if cancel.is_set():
                     engine.close()
                 else:
-                    self._outbox.later(lambda: self._loaded(engine))
+                    self._outbox.later(lambda: self._unwanted(engine) if cancel.is_set() else self._loaded(engine))
 
         self._thread.submit(job)
 
@@ -92,6 +92,10 @@ class ModelLoader:
         self.engine, self.loading, self.progress = engine, False, None
         self._outbox.add(ModelReady(engine.card))
         self._ready()
+
+    def _unwanted(self, engine: EngineLike) -> None:
+        """It came when somebody had asked for another already."""
+        self._thread.submit(engine.close)
 
     def _failed(self, error: BaseException) -> None:
         self.loading, self.progress = False, None

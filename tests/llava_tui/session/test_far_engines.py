@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from llava_engine.contract import Progress
-from llava_engine.errors import BusyError, EngineAwayError
-from llava_tui.session.events import Notice
-from tests.fakes.fake_engine import FAKE_CARD, FakeEngine
+from llava_engine.contract import LoadProgress, Progress
+from llava_engine.errors import BusyError, EngineAwayError, ModelError
+from llava_tui.session.events import ModelReady, Notice
+from tests.fakes.fake_engine import FAKE_CARD, FakeEngine, fake_loader
 from tests.llava_tui.session.desk import Make, ready
 
 FAR = replace(
@@ -110,3 +110,39 @@ def test_a_message_after_one_that_was_not_answered_goes_with_it(make: Make) -> N
     desk.ask("Is it a cat?")
     desk.ask("Are you there?")
     assert [m.text for m in engine.conversations[-1].messages] == ["Is it a cat?\n\nAre you there?"]
+
+
+def test_an_engine_is_closed_when_another_takes_its_place_and_at_the_end(make: Make) -> None:
+    first, unwanted, late, second = FakeEngine(), FakeEngine(), FakeEngine(), FakeEngine()
+    desk = ready(make(engine=first))
+    gate, came = threading.Event(), threading.Event()
+    desk.session.load(fake_loader(unwanted, gate))
+    gate.set()
+    desk.session.load(lambda on_progress: came.set() or late)  # type: ignore[func-returns-value]
+    assert came.wait(20)  # loaded, and nobody has looked yet
+    desk.session.load(fake_loader(second, LoadProgress("weights", 1, 2)))
+    desk.settle()
+    desk.until(lambda: first.closed and unwanted.closed and late.closed)
+    assert not second.closed and [event.card for event in desk.of(ModelReady)] == [second.card]
+    desk.session.close()
+    assert second.closed
+
+
+def test_what_went_wrong_with_a_model_that_nobody_waits_for_is_not_told(make: Make) -> None:
+    desk = ready(make(("Yes.",)))
+    failed, gate = threading.Event(), threading.Event()
+
+    def broken(on_progress: object) -> FakeEngine:
+        failed.set()
+        raise ModelError("There is no folder x.")
+
+    desk.session.load(broken)
+    assert failed.wait(20)
+    desk.session.load(fake_loader(FakeEngine(("No.",)), gate))
+    for _ in range(20):
+        desk.events += desk.session.poll()
+    assert desk.session.phase == "loading" and not desk.of(Notice)
+    gate.set()
+    desk.settle()
+    desk.ask("Is it?")
+    assert desk.shown == ["Is it?", "No."]
