@@ -28,13 +28,14 @@ anything = st.recursive(
 
 
 def mostly(usual: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """What belongs there three times out of four, so that what is deeper inside is reached."""
-    return st.integers(0, 3).flatmap(lambda number: anything if number == 0 else usual)
+    """What belongs there nearly always, so that what is deeper inside is reached."""
+    return st.integers(0, 30).flatmap(lambda number: anything if number == 30 else usual)
 
 
 texts = st.one_of(st.text(max_size=40), st.sampled_from(ODD_TEXTS))
 urls = st.one_of(
     st.just(data_url()),
+    st.just(data_url(png_bytes("blue"))),
     st.sampled_from(
         [data_url(png_bytes()[:30]), "data:", "data:,", "file:///etc/passwd", "http://127.0.0.1/", "https://[", "//x"]
     ),
@@ -47,14 +48,14 @@ parts = st.one_of(
         {"type": mostly(st.just("image_url")), "image_url": mostly(st.fixed_dictionaries({"url": mostly(urls)}) | urls)}
     ),
 )
-roles = st.sampled_from(["system", "developer", "user", "user", "user", "assistant", "tool", "function"])
+roles = st.sampled_from(["user", "user", "user", "assistant", "system", "developer", "user", "tool"])
 messages = st.lists(
     mostly(
         st.fixed_dictionaries({"role": mostly(roles), "content": mostly(texts | st.lists(mostly(parts), max_size=4))})
     ),
     max_size=5,
 )
-numbers = st.one_of(st.integers(), st.floats(), st.sampled_from(ODD_NUMBERS))
+numbers = st.one_of(st.integers(1, 9), st.floats(0.1, 1), st.none(), st.sampled_from(ODD_NUMBERS))
 bodies = mostly(
     st.fixed_dictionaries(
         {"messages": mostly(messages)},

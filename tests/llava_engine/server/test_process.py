@@ -24,7 +24,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def served(
     between: float = 0.01, words: int = 5, drain: float = 10, loading: float = 0, ready: bool = True
 ) -> Iterator[tuple[subprocess.Popen[str], Live]]:
-    command = [sys.executable, "-m", "tests.llava_engine.server.served", *map(str, (between, words, drain, loading))]
+    arguments = map(str, (between, words, drain, loading, 1, 4))
+    command = [sys.executable, "-m", "tests.llava_engine.server.served", *arguments]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout
     try:
