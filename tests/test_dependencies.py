@@ -22,6 +22,10 @@ TOOLS = {
     "ruff": (".ci/run", "ruff check"),
     "mypy": (".ci/run", "mypy"),
     "pytest-asyncio": ("pyproject.toml", "asyncio_mode"),
+    **{
+        package: ("tests/llava_engine/server", f'importorskip("{package.replace("-", "_")}")')
+        for package in ("openai", "llm", "litellm", "langchain-openai")
+    },
     "pytest-textual-snapshot": ("tests/llava_tui", "snap_compare"),
 }
 
