@@ -139,6 +139,8 @@ def _same_ids(ours: list[int], theirs: list[int]) -> tuple[str, bool]:
 
 def _same_tokens(model: LlavaModel, ids: list[int], said: list[int], *, quantized: bool) -> tuple[str, bool]:
     """Ours after each beginning of llama.cpp's answer, in one pass."""
+    if max(said) >= model.config.language.vocab_size:
+        return "Answer: llama.cpp says tokens that the model has not; the file is another model's.", False
     x = model.embed(torch.tensor([ids + said]), None)
     scores = model.language_model.logits(model.language_model(x, torch.arange(x.shape[1])))[0, len(ids) - 1 : -1]
     first = next((place for place, token in enumerate(said) if scores[place].argmax() != token), None)
