@@ -139,6 +139,8 @@ def test_cancel_ends_within_one_token_and_keeps_what_was_said(engine: Engine) ->
     assert isinstance(reply, Reply) and reply.finish_reason == "cancelled"
     assert len(reply.token_ids) == 4  # one of the prompt, and one a step
     assert reply.text == "".join(map(str, said))
+    at_once = engine.stream(conversation, Sampling(), cancelled=lambda: engine.activity().generated_tokens >= 5)
+    assert [item.token_ids for item in at_once if isinstance(item, Reply)] == [reply.token_ids[:1]]
     full = run(engine, conversation, max_new_tokens=50)
     assert full.token_ids[: len(reply.token_ids)] == reply.token_ids
     assert full.text.startswith(reply.text.removesuffix("\ufffd"))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,6 +17,9 @@ from llava_engine.engine import Engine
 
 WORDS = [f"Question {number} of them all" for number in range(8)]
 LONG = Sampling(max_new_tokens=90, temperature=1.5, seed=4)  # drawn, so that it does not end by itself
+
+
+ENDLESS = replace(LONG, max_new_tokens=None)
 
 
 def load(folder: Path, slots: int) -> Engine:

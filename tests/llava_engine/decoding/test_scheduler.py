@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import weakref
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,9 +26,10 @@ from llava_engine import (
     Sampling,
     open_picture,
 )
+from llava_engine.decoding.rows import Row
 from llava_engine.engine import Engine
 from llava_engine.model.vision import VisionTower
-from tests.llava_engine.decoding.readers import LONG, WORDS, ask, eventually, idle, load, run, started
+from tests.llava_engine.decoding.readers import ENDLESS, WORDS, ask, eventually, idle, load, run, started
 
 RED = open_picture(Image.new("RGB", (70, 50), "red"))
 
@@ -52,26 +55,45 @@ def test_sixty_four_threads_at_once(folder: Path, engine: Engine, alone: dict[st
 
 
 def test_readers_who_go_away_free_their_slots(engine: Engine, alone: dict[str, tuple[int, ...]]) -> None:
-    streams = started(engine, *WORDS[:3])
-    assert engine.activity().running == 3
-    waiting = [engine.stream(ask(text), LONG) for text in WORDS[3:]]
-    firsts = [next(stream) for stream in waiting]
-    assert all(isinstance(first, Progress) and first.count is not None for first in firsts)
-    for stream in [*streams, *waiting]:
-        stream.close()  # type: ignore[attr-defined]
-    assert eventually(lambda: idle(engine))
+    with endings() as ended:
+        streams = started(engine, *WORDS[:3], sampling=ENDLESS)
+        assert engine.activity().running == 3
+        waiting = [engine.stream(ask(text), ENDLESS) for text in WORDS[3:]]
+        firsts = [next(stream) for stream in waiting]
+        assert all(isinstance(first, Progress) and first.count is not None for first in firsts)
+        for stream in [*streams, *waiting]:
+            stream.close()  # type: ignore[attr-defined]
+        assert eventually(lambda: idle(engine))
+    assert "cancelled" in ended()
     assert run(engine, ask(WORDS[0])) == alone[WORDS[0]]
 
 
 def test_dropping_the_iterator_is_enough(engine: Engine) -> None:
-    started(engine, *WORDS[:4])
-    gc.collect()
-    assert eventually(lambda: idle(engine))
+    with endings() as ended:
+        started(engine, *WORDS[:4], sampling=ENDLESS)
+        gc.collect()
+        assert eventually(lambda: idle(engine))
+    assert "cancelled" in ended()
+
+
+@contextmanager
+def endings() -> Iterator[Callable[[], list[str]]]:
+    """Why the rows ended that ended meanwhile, whether somebody read it or not."""
+    with patch.object(Row, "end", autospec=True, side_effect=Row.end) as end:
+        yield lambda: [reply.finish_reason for (row,), _ in end.call_args_list for reply in left(row)]
+
+
+def left(row: Row) -> list[Reply]:
+    """The reply that nobody took."""
+    items = []
+    while not row._line.empty():
+        items.append(row._line.get())
+    return [item for item in items if isinstance(item, Reply)]
 
 
 def test_whoever_waits_learns_how_many_are_before(folder: Path) -> None:
     engine = load(folder, 1)
-    (running,) = started(engine, WORDS[0], sampling=Sampling(max_new_tokens=None, temperature=1.5, seed=4))
+    (running,) = started(engine, WORDS[0], sampling=ENDLESS)
     second, third = (engine.stream(ask(text), Sampling(max_new_tokens=3)) for text in WORDS[1:3])
     firsts = [next(second), next(third)]
     assert [(first.stage, first.done) for first in firsts if isinstance(first, Progress)] == [
