@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 from llava_engine.contract import Progress, Reply, Sampling, never
 from llava_engine.conversation.conversation import Conversation
 from llava_engine.errors import DataError, EngineAwayError, UsageError
+from tests.evaluation.fixtures import FOLDER, needs_fixtures
 from tests.fakes.fake_engine import FakeEngine
-from training.evaluation import cli
+from training.evaluation import cli, mmbench_asking
 from training.evaluation.answering import answer_questions, errors_file, merge
 from training.evaluation.asked import read_questions, shard
+from training.evaluation.choices import read_mmbench
 from training.evaluation.run_header import Header
 from training.evaluation.scienceqa_asking import both_steps, in_two_steps
 
@@ -196,3 +198,27 @@ def test_the_command_answers_with_the_embedded_model_and_tells_what_failed(room:
     assert "9 of 12 questions answered" in result.stdout and "3 could not be answered" in result.stderr
     again = CliRunner().invoke(cli.app, [*asked, "--device", "cpu"])
     assert again.exit_code == 3 and "9 of them from before" in again.stdout
+
+
+@needs_fixtures
+def test_mmbench_is_asked_row_by_row_as_the_original_asks(tmp_path: Path) -> None:
+    """Prompts, options and letters are those of the fixture's answer file; each row's picture is its own or named."""
+    rows = read_mmbench(FOLDER / "mmbench" / "mmbench_dev.tsv")
+    wanted = rows_of(FOLDER / "mmbench" / "answers.jsonl")
+    engine, asked = Echo(), [mmbench_asking.asked(row) for row in rows]
+    header = Header.of(engine.card, Sampling(), "", "mmbench en")
+    make = mmbench_asking.with_pictures(rows, "en")
+    out = tmp_path / "a.jsonl"
+    answer_questions(engine, asked, Path(), out, Sampling(), header, make=make)
+    failed = {str(row["question_id"]) for row in rows_of(errors_file(out))} if errors_file(out).exists() else set()
+    made = {row["question_id"]: row for row in rows_of(out)}
+    for row in wanted:
+        if str(row["question_id"]) in failed:
+            continue  # the fixture's picture is bytes that are none
+        mine = made[row["question_id"]]
+        assert {key: mine[key] for key in ("prompt", "round_id", "options", "option_char")} == {
+            key: row[key] for key in ("prompt", "round_id", "options", "option_char")
+        }
+        said = f"|{row['prompt']}\nAnswer with the option's letter from the given choices directly.|1 pictures"
+        assert mine["text"] == said
+    assert len(made) > len(rows) / 2

@@ -1,4 +1,4 @@
-"""`llava eval vqa`, `scienceqa run`, `merge`: files of questions -> files of answers, by any model that chat opens."""
+"""`llava eval vqa`, `scienceqa run`, `mmbench run`, `merge`: questions -> answers, by any model that chat opens."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from llava_engine.flags import mounted
 from llava_engine.opening import EngineSource, Placement
 
 if TYPE_CHECKING:
-    from training.evaluation.answering import Ran
-    from training.evaluation.asked import Asked
+    from training.evaluation.answering import MakeQuestion, Ran
+    from training.evaluation.asked import Asked, QuestionFile
 
 FAILED = 3
 """The exit status where questions could not be answered; a further run tries them again."""
@@ -54,7 +54,10 @@ def vqa(
     One bad picture or one overlong question is a line of OUT's errors file and never the end; the exit status is then
     3, and a further run tries those again. A run that was stopped or killed goes on where it was.
     """
-    _run(source, placement, questions, images, out, shard, limit, (max_new_tokens, temperature, seed), restart)
+    from training.evaluation.asked import read_questions
+
+    sampling = (max_new_tokens, temperature, seed)
+    _run(source, placement, read_questions(questions), images, out, shard, limit, sampling, restart)
 
 
 @mounted(typer.Option)
@@ -78,6 +81,7 @@ def scienceqa_run(
 ) -> None:
     """Answer ScienceQA, as `scienceqa convert` wrote it. Stops, goes on and fails as `llava eval vqa` does."""
     from llava_engine.errors import UsageError
+    from training.evaluation.asked import read_questions
 
     if two_step and letters:
         raise UsageError(
@@ -85,7 +89,41 @@ def scienceqa_run(
         )
     way = "two-step" if two_step else "letters" if letters else ""
     sampling = (max_new_tokens, temperature, seed)
-    _run(source, placement, questions, images, out, shard, limit, sampling, restart, way)
+    _run(source, placement, read_questions(questions), images, out, shard, limit, sampling, restart, way)
+
+
+@mounted(typer.Option)
+def mmbench_run(
+    table: Annotated[Path, typer.Argument(metavar="TSV", help="MMBench's table; its pictures are in it.")],
+    out: Out,
+    lang: Annotated[str, typer.Option("--lang", metavar="en|cn", help="Of the instruction.")] = "en",
+    shard: Shard = None,
+    limit: Limit = None,
+    max_new_tokens: MaxNewTokens = 1024,
+    temperature: Temperature = 0.0,
+    seed: Seed = None,
+    restart: Restart = False,
+    *,
+    source: EngineSource,
+    placement: Placement,
+) -> None:
+    """Answer MMBench by letters. Stops, goes on and fails as `llava eval vqa` does."""
+    import hashlib
+    from typing import cast
+
+    from llava_engine.errors import UsageError
+    from training.evaluation import mmbench_asking
+    from training.evaluation.asked import QuestionFile
+    from training.evaluation.choices import read_mmbench
+
+    if lang not in ("en", "cn"):
+        raise UsageError(f"--lang: there is no instruction in {lang!r}.", "Known: en and cn.")
+    rows = read_mmbench(table)
+    asked = tuple(mmbench_asking.asked(row) for row in rows)
+    file = QuestionFile(table, asked, hashlib.sha256(table.read_bytes()).hexdigest())
+    make = mmbench_asking.with_pictures(rows, cast(mmbench_asking.Language, lang))
+    sampling = (max_new_tokens, temperature, seed)
+    _run(source, placement, file, Path(), out, shard, limit, sampling, restart, f"mmbench {lang}", make)
 
 
 def merge(
@@ -111,7 +149,7 @@ def merge(
 def _run(
     source: EngineSource,
     placement: Placement,
-    questions: Path,
+    file: QuestionFile,
     images: Path,
     out: Path,
     part: str | None,
@@ -119,18 +157,18 @@ def _run(
     sampling: tuple[int, float, int | None],
     restart: bool,
     way: str = "",
+    make: MakeQuestion | None = None,
 ) -> None:
     from llava_engine.backends.opening import check, open_engine
     from llava_engine.contract import Sampling
     from training.evaluation.answering import answer_questions, errors_file, plainly
-    from training.evaluation.asked import read_questions, shard
+    from training.evaluation.asked import shard
     from training.evaluation.run_header import Header
     from training.evaluation.scienceqa_asking import both_steps, for_a_letter, in_two_steps
 
     most, temperature, seed = sampling
     chosen = Sampling(temperature=temperature, seed=seed, max_new_tokens=most)
-    make = {"": plainly, "letters": for_a_letter, "two-step": in_two_steps(chosen)}[way]
-    file = read_questions(questions)
+    make = make or {"": plainly, "letters": for_a_letter, "two-step": in_two_steps(chosen)}[way]
     asked: list[Asked] = list(file.asked)[:limit]
     if part is not None:
         asked = list(shard(asked, part))

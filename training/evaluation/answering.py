@@ -222,6 +222,7 @@ def _row(asked: Asked, text: str, reply: Reply, header: Header) -> dict[str, Any
         "answer_id": hashlib.sha256(f"{header.run_id} {asked.key}".encode()).hexdigest()[:22],
         "model_id": header.model,
         "metadata": {"tokens": reply.completion_tokens, "finish_reason": reply.finish_reason},
+        **asked.more,
     }
 
 

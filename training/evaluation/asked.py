@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ class Asked:
         text: what is asked, without a mark for the picture.
         image: the picture's file, below the folder of pictures; None for a question without one.
         prompt: what the answer file says was asked: the text, with <image> where the file has it.
+        more: further fields of its line in the answer file.
     """
 
     id: str | int
     text: str
     image: str | None
     prompt: str
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:

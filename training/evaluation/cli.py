@@ -21,6 +21,14 @@ app.command("export")(score_cli.export)
 score_cli.scienceqa.command("run")(answer_cli.scienceqa_run)
 app.add_typer(score_cli.scienceqa, name="scienceqa")
 app.add_typer(score_cli.mmvet, name="mmvet")
+score_cli.mmbench.command("run")(answer_cli.mmbench_run)
+app.add_typer(score_cli.mmbench, name="mmbench")
+
+
+@score_cli.mmbench.callback()
+def mmbench() -> None:
+    """MMBench: its questions."""
+
 
 # A file that holds these two lines keeps the rest of its text: README.md and the model card.
 BEGIN, END = "<!-- figures:begin -->", "<!-- figures:end -->"

@@ -22,6 +22,7 @@ Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", hel
 
 scienceqa = typer.Typer(help="ScienceQA: its rows, its table.", no_args_is_help=True)
 mmvet = typer.Typer(help="MM-Vet: its table.", no_args_is_help=True)
+mmbench = typer.Typer(help="MMBench: its questions.", no_args_is_help=True)
 
 SETS = ("pope", "mme", "gqa", "textvqa", "vqav2", "vizwiz", "mmbench", "seed")
 RULES = {"mmbench": ("letters", "exact"), "seed": ("exact", "letters")}
