@@ -51,7 +51,7 @@ class ContextMeter:
 
     def expect(self, *, keep: bool = False) -> Callable[[TokenCount], None]:
         """For a count that comes with other work on another thread; until then nothing is known, or `keep` what was."""
-        last = self.count if keep else None
+        last = self.count if keep and self.count and self.count.total else None  # of an empty chat nothing is known
         self.empty()
         self.count = last
         asked = self._asked

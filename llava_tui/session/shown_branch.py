@@ -16,6 +16,7 @@ from llava_tui.history.turns import Chat, PictureRef, Turn
 from llava_tui.session.events import BranchChanged, ChatChanged, ChatTitled, TurnAdded
 from llava_tui.session.outbox import Outbox
 
+_RECENT = 8  # turns: an answer that says what it took is among them, or it is long ago
 _TITLE_LENGTH = 60  # letters: a line of the list of chats
 
 
@@ -43,7 +44,7 @@ class ShownBranch:
 
     def last_usage(self) -> TokenCount | None:
         """What its last answer said that it takes; None where none did."""
-        stats = next((turn.stats for turn in reversed(self.page(None, 2)) if turn.stats), None)
+        stats = next((turn.stats for turn in reversed(self.page(None, _RECENT)) if turn.stats), None)
         if stats is None or not stats.prompt_tokens:
             return None
         return TokenCount(stats.prompt_tokens + stats.completion_tokens, stats.picture_tokens)

@@ -58,10 +58,16 @@ def test_the_first_progress_brings_the_count(make: Make) -> None:
 
 def test_where_nobody_can_count_the_last_usage_is_shown(make: Make) -> None:
     gate = threading.Event()
-    engine = FakeEngine(("It is ", "red."), (gate, "A ", "cat."), card=FAR, usage=40)
+    first = threading.Event()
+    away = EngineAwayError("far:8000 can not be reached.")
+    engine = FakeEngine((first, "It is ", "red."), (gate, "A ", "cat."), (away,), card=FAR, usage=40)
     desk = ready(make(engine=engine))
     assert desk.session.facts.context_used in (None, 0)
-    desk.ask("What is it?")
+    desk.session.send("What is it?")
+    desk.until(lambda: desk.session.phase == "answering")
+    assert desk.session.facts.context_used is None
+    first.set()
+    desk.settle()
     assert desk.session.facts.context_used == 42
     assert desk.session.facts.context_total is None
     desk.session.send("And now?")
@@ -77,6 +83,8 @@ def test_where_nobody_can_count_the_last_usage_is_shown(make: Make) -> None:
     desk.session.open_chat(chat.id)
     desk.settle()
     assert desk.session.facts.context_used == 42
+    desk.ask("And now?")
+    assert desk.session.page()[-1].status == "interrupted" and desk.session.facts.context_used == 42
 
 
 @pytest.mark.parametrize(
