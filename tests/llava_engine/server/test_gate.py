@@ -7,14 +7,19 @@ import io
 import json
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
+from llava_engine.network import addresses, connections
+from llava_engine.pictures import fetching
 from llava_engine.server import limits
 from tests.fakes.fake_picture import png_bytes
+from tests.fakes.raw_server import RawServer, say
 from tests.llava_engine.server.api import CHAT, HELLO, api, data_url, error, user
 
 JSON = {"content-type": "application/json"}
@@ -164,6 +169,39 @@ def test_a_private_network_is_never_asked_even_when_it_was_named(host: str) -> N
     message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"https://{host}/a.png"}}]}
     server = api(fetch_from=frozenset({host.strip("[]")}))
     assert error(server.chat({"messages": [message]}), 400, "image_url_not_allowed")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux answers at all of 127.0.0.0/8")
+def test_a_picture_is_fetched_from_where_it_may_be_and_a_redirect_must_lead_there_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One address of this machine is the internet, and encryption is taken for given."""
+    monkeypatch.setattr(connections, "is_private", lambda address: address != "127.0.0.2")
+    monkeypatch.setattr(addresses, "is_private", lambda address: address != "127.0.0.2")
+    real = fetching._check_host
+
+    def as_if_encrypted(url: str, start: str, hosts: Any) -> None:
+        parts = urlsplit(url)
+        real(f"https://{parts.hostname}{parts.path}", start, hosts)
+
+    monkeypatch.setattr(fetching, "_check_host", as_if_encrypted)
+    data = png_bytes()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+    with RawServer(say(head + data), "127.0.0.2") as friend, RawServer(say(head + data)) as private:
+
+        def ask(url: str) -> Any:
+            server = api(fetch_from=frozenset({"127.0.0.2"}))
+            message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+            return server, server.chat({"messages": [message]})
+
+        server, answer = ask(friend.url())
+        assert answer.status_code == 200
+        assert server.engine.conversations[0].pictures[0].data == data
+        for there in (private.url(), "http://evil.example/x.png"):
+            moved = f"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: {there}\r\n\r\n".encode()
+            with RawServer(say(moved), "127.0.0.2") as moving:
+                assert error(ask(moving.url())[1], 400, "image_url_not_allowed")
+        assert private.connections == 0
 
 
 def noisy(kind: str, size: tuple[int, int] = (64, 48)) -> bytes:

@@ -89,13 +89,13 @@ def never_a_bug(server: Api, body: bytes, path: str = CHAT) -> None:
     assert not any("a bug" in line for line in server.lines), server.lines
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @given(bodies, st.sampled_from([CHAT, f"{CHAT}/input_tokens"]))
 def test_a_body_of_any_fields_is_answered(body: Any, path: str) -> None:
     never_a_bug(api(["Yes", "."]), written(body), path)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.integers(0, 400), st.binary(max_size=3))
 def test_a_body_that_is_cut_or_damaged_is_answered(at: int, damage: bytes) -> None:
     whole = written({"messages": [user("What?", png_bytes())], "stream": True, "seed": 5})
@@ -103,7 +103,7 @@ def test_a_body_that_is_cut_or_damaged_is_answered(at: int, damage: bytes) -> No
         never_a_bug(api(["Yes"]), body)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(anything)
 def test_a_vote_of_anything_is_answered(tmp_path_factory: pytest.TempPathFactory, body: Any) -> None:
     path = tmp_path_factory.mktemp("votes") / "votes.jsonl"
