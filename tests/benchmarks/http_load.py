@@ -159,10 +159,10 @@ def show(name: str, asked: list[Asked], seconds: float) -> float:
     good = [one for one in asked if one.status == 200]
     first, gaps = [one.first for one in good if one.pieces], [gap for one in good for gap in one.gaps]
     rate = sum(one.pieces for one in good) / seconds
-    refused = sum(one.status == 429 for one in asked)
+    refused = sum(one.status in (429, 503) for one in asked)  # the queue is full, or too many are being read
     print(
         f"  {name:<20} {len(good) / seconds:6.1f} answers/s {rate:7.0f} pieces/s   first {_three(first)} ms   "
-        f"gap {_three(gaps)} ms   429: {refused}   other: {len(asked) - len(good) - refused}",
+        f"gap {_three(gaps)} ms   refused: {refused}   other: {len(asked) - len(good) - refused}",
         flush=True,
     )
     return rate
