@@ -5,7 +5,7 @@ Whole characters, no half of a stop text, and no special tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from llava_engine.contract import FinishReason
@@ -23,13 +23,22 @@ class AnswerText:
         stops: texts that end it.
         lead: what an answer begins with that is not part of it.
         room: how many tokens it may have.
+        unsaid: tokens that are no text, though the tokenizer has one for them.
 
     Attributes:
         ids: what was generated, without the stop.
         finish: set as soon as the answer is over.
     """
 
-    def __init__(self, tokenizer: Any, ends: frozenset[int], stops: Sequence[str], lead: str, room: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        ends: frozenset[int],
+        stops: Sequence[str],
+        lead: str,
+        room: int,
+        unsaid: Container[int] = (),
+    ) -> None:
         self.ids: list[int] = []
         self.finish: FinishReason | None = None
         self._tokenizer = tokenizer
@@ -37,6 +46,7 @@ class AnswerText:
         self._matcher = StopMatcher(stops)
         self._lead = lead
         self._room = room
+        self._unsaid = unsaid
         self._shown: list[str] = []
         # Pieces join differently than they stand alone, so a few are decoded again with each new one.
         self._kept, self._read = 0, 0
@@ -83,4 +93,5 @@ class AnswerText:
         return new
 
     def _text(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        said = [one for one in ids if one not in self._unsaid]
+        return str(self._tokenizer.decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False))

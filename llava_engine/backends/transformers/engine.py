@@ -163,7 +163,8 @@ class TransformersEngine:
             room = left if room is None else min(room, left)
         tokenizer = self._loaded.processor.tokenizer
         lead = "" if job.begun else prompt.lead
-        answer = AnswerText(tokenizer, self._generator.ends, job.sampling.stops, lead, room or _NO_END)
+        unsaid = self._prompter.marks.stand_ins
+        answer = AnswerText(tokenizer, self._generator.ends, job.sampling.stops, lead, room or _NO_END, unsaid)
         job.begin(prompt, cached)
 
         def push(token: int) -> bool:

@@ -81,7 +81,7 @@ class Generator:
             push: takes each token; True ends the answer.
         """
         ids = torch.tensor([prompt.ids], device=self._device)
-        inputs = {name: one.to(self._device) for name, one in prompt.by_token.items()}
+        inputs = {name: self._here(one) for name, one in prompt.by_token.items()}
         inputs |= {name: self._here(one) for name, one in seen.items()}
         if self._cache is None and self._model._supports_default_dynamic_cache():
             self._cache = transformers.DynamicCache(config=self._model.config.get_text_config(decoder=True))

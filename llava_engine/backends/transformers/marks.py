@@ -9,7 +9,7 @@ letters are put in the stand-in's place.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from llava_engine.errors import ConversationError
@@ -51,6 +51,11 @@ class Marks:
         for mark, stand_in in self._stand_ins.items():
             text = text.replace(stand_in, mark)
         return text
+
+    @property
+    def stand_ins(self) -> Container[int]:
+        """The tokens of all stand-ins until now; where a model has more rows than tokens it may say one."""
+        return self._plain.keys()
 
     def plain(self, token: int) -> Sequence[int] | None:
         """For a stand-in's token the tokens of what it stands for; None for any other."""

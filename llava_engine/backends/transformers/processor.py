@@ -7,6 +7,7 @@ is fetched, and no code of the folder runs.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ def processor_of(folder: Path, kind: str) -> Any:
         elif name == "image_processor":
             parts.append(transformers.AutoImageProcessor.from_pretrained(folder, backend="pil", **LOCAL))
         else:  # videos, sounds
-            parts.append(None)
+            parts.append(_Absent())
     settings, _ = base.get_processor_dict(folder, local_files_only=True)
+    module: Any = sys.modules[base.__module__]
+    if getattr(module, "num2words", _no_words) is None:  # SmolVLM's will not be made without it, and writes durations
+        module.num2words = _no_words
     processor = made.from_args_and_dict(parts, settings)
     processor.chat_template = _template(processor)
     if not processor.chat_template:
@@ -78,6 +82,17 @@ def _class_of(folder: Path, kind: str) -> Any:
 def _named_by_kind() -> Mapping[str, str | None]:
     auto: Any = processing_auto
     return dict(auto.PROCESSOR_MAPPING_NAMES)
+
+
+class _Absent(dict[str, object]):
+    """In the place of a part that is never used: it has no settings (a processor writes them down as JSON)."""
+
+    num_frames = fps = None  # SmolVLM's asks, whatever it is shown
+
+
+def _no_words(number: object) -> str:
+    """In the place of num2words, a package that only videos need."""
+    raise ModelError("Videos are not seen here.")
 
 
 def _any_class(self: object, argument_name: str, argument: object) -> type:

@@ -69,6 +69,7 @@ class Prompter:
 
     Attributes:
         writer: what writes a conversation as text.
+        marks: what looks like one, and its stand-ins.
     """
 
     def __init__(self, processor: Any, name: str) -> None:
@@ -76,8 +77,8 @@ class Prompter:
         self._processor = processor
         mark = getattr(processor, "image_token", None)
         self._mark: str | None = mark if isinstance(mark, str) and mark else None
-        self._marks = Marks(processor.tokenizer, processor.chat_template, () if mark is None else (mark,))
-        self.writer = Writer(processor, self._marks, name)
+        self.marks = Marks(processor.tokenizer, processor.chat_template, () if mark is None else (mark,))
+        self.writer = Writer(processor, self.marks, name)
         self._busy = threading.Lock()
         self._last: tuple[tuple[str, tuple[str, ...]], ForeignPrompt] | None = None
 
@@ -131,11 +132,10 @@ class Prompter:
         told = replaced[0] if isinstance(replaced, list) and replaced else []
         placed = [one for one in told if one["type"] == "image"]
         ranges = _by_letters(offsets, placed) if offsets is not None and len(placed) == len(pictures) else None
-        unknown = [
-            name for name, one in made.items() if isinstance(one, Tensor) and tuple(one.shape[:2]) == (1, len(ids))
-        ]
+        unknown = [name for name, one in made.items() if isinstance(one, Tensor) and one.shape[:2] == (1, len(ids))]
+        by_token |= {name: made.pop(name) for name in unknown}
         prompt = ForeignPrompt(
-            text=self._marks.shown(written.replace(self._mark, "<image>") if self._mark else written),
+            text=self.marks.shown(written.replace(self._mark, "<image>") if self._mark else written),
             ids=tuple(ids),
             by_token=by_token,
             seen=made,
@@ -163,7 +163,7 @@ class Prompter:
 
     def _with_plain_text(self, prompt: ForeignPrompt) -> ForeignPrompt:
         """The prompt with each stand-in replaced by the tokens of what it stands for."""
-        plain = [self._marks.plain(token) for token in prompt.ids]
+        plain = [self.marks.plain(token) for token in prompt.ids]
         if not any(one is not None for one in plain):
             return prompt
         lengths = torch.tensor([1 if one is None else len(one) for one in plain])

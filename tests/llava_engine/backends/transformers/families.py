@@ -1,4 +1,4 @@
-"""Tiny random models of five families that transformers has, as folders: what their real ones have, at toy sizes.
+"""Tiny random models of six families that transformers has, as folders: what their real ones have, at toy sizes.
 
 Nothing is fetched: configs are transformers' own classes, the tokenizer is made here, and so is each chat template, in
 the form that the family's has.
@@ -22,8 +22,19 @@ _SPECIALS: dict[str, list[str]] = {
     "llava_onevision": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>", "<video>"],
     "internvl": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>", "<video>"],
 }  # fmt: skip
+_SPECIALS["smolvlm"] = [*_SPECIALS["idefics3"], "<video>"]
 FAMILIES = tuple(_SPECIALS)
-_MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ċ", "Ċ"), ("e", "r"), ("Ġ", "a"), ("i", "s"), ("Ġ", "is")]
+_MERGES = [
+    ("t", "h"),
+    ("th", "e"),
+    ("Ġ", "the"),
+    ("Ċ", "Ċ"),
+    ("ĊĊ", "ĊĊ"),
+    ("e", "r"),
+    ("Ġ", "a"),
+    ("i", "s"),
+    ("Ġ", "is"),
+]
 VOCABULARY = 340
 
 _CHATML = """\
@@ -60,7 +71,7 @@ _TEMPLATES = {
 {% endfor %}{% if add_generation_prompt %}<start_of_turn>model
 {% endif %}""",
 }
-SYSTEM_TAKEN = {family: family != "gemma3" for family in FAMILIES}
+_TEMPLATES["smolvlm"] = _TEMPLATES["idefics3"]
 
 
 def build(family: str, folder: Path, *, sliding_window: int = 64, ends: bool = True) -> Path:
@@ -77,7 +88,7 @@ def build(family: str, folder: Path, *, sliding_window: int = 64, ends: bool = T
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(1 + 0.1 * noise if "norm" in name and name.endswith("weight") else 0.2 * noise)
         model.get_input_embeddings().weight[-1] = model.get_output_embeddings().weight[-1] = 0  # never the likeliest
-    end = ids[_SPECIALS[family][1 if family in ("idefics3", "gemma3") else 2]]
+    end = ids[_SPECIALS[family][1 if family in ("idefics3", "smolvlm", "gemma3") else 2]]
     model.generation_config.eos_token_id = end if ends else VOCABULARY - 1
     model.generation_config.pad_token_id = 0
     model.save_pretrained(folder)
@@ -134,12 +145,13 @@ def _model(family: str, ids: dict[str, int], sliding_window: int) -> Any:
             vision_start_token_id=ids["<|vision_start|>"], vision_end_token_id=ids["<|vision_end|>"],
         )  # fmt: skip
         return t.Qwen2_5_VLForConditionalGeneration(config)
-    if family == "idefics3":
-        config = t.Idefics3Config(
+    if family in ("idefics3", "smolvlm"):
+        smol = family == "smolvlm"
+        config = (t.SmolVLMConfig if smol else t.Idefics3Config)(
             text_config={"model_type": "llama", **text}, vision_config=sees | {"image_size": 16, "patch_size": 4},
             scale_factor=2, image_token_id=ids["<image>"], pad_token_id=0, tie_word_embeddings=False,
         )  # fmt: skip
-        return t.Idefics3ForConditionalGeneration(config)
+        return (t.SmolVLMForConditionalGeneration if smol else t.Idefics3ForConditionalGeneration)(config)
     if family == "gemma3":
         layers = ["sliding_attention", "full_attention"]
         config = t.Gemma3Config(
@@ -180,10 +192,18 @@ def _pictures(family: str, folder: Path) -> None:
         "internvl": {"image_processor_type": "GotOcr2ImageProcessor", "size": square, "crop_to_patches": True,
                      "min_patches": 1, "max_patches": 3},
     }  # fmt: skip
-    names = {"qwen2_5_vl": "Qwen2_5_VLProcessor", "idefics3": "Idefics3Processor", "gemma3": "Gemma3Processor",
-             "llava_onevision": "LlavaOnevisionProcessor", "internvl": "InternVLProcessor"}  # fmt: skip
+    own["smolvlm"] = own["idefics3"] | {"image_processor_type": "SmolVLMImageProcessor"}
+    names = {
+        "qwen2_5_vl": "Qwen2_5_VLProcessor",
+        "idefics3": "Idefics3Processor",
+        "smolvlm": "SmolVLMProcessor",
+        "gemma3": "Gemma3Processor",
+        "llava_onevision": "LlavaOnevisionProcessor",
+        "internvl": "InternVLProcessor",
+    }
     settings: dict[str, dict[str, Any]] = {
         "idefics3": {"image_seq_len": 4},
+        "smolvlm": {"image_seq_len": 4},
         "gemma3": {"image_seq_length": 4},
         "internvl": {"image_seq_length": 4},
         "llava_onevision": {"num_image_tokens": 16, "vision_feature_select_strategy": "full"},

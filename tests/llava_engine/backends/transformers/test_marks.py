@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from llava_engine import Conversation, Message
+from llava_engine.backends.transformers.answer_text import AnswerText
 from llava_engine.backends.transformers.engine import TransformersEngine
 from llava_engine.backends.transformers.prompt import Prompter
 from tests.llava_engine.backends.transformers.families import FAMILIES
@@ -88,3 +89,15 @@ def test_what_a_template_looks_for_in_an_answer_stays(plain_of: Plains) -> None:
     finally:
         plain.processor.chat_template = plain.processor.chat_template.removesuffix("{#<think>#}")
     assert prompt.ids.count(think) == 1
+
+
+def test_a_model_that_says_a_stand_in_says_nothing(plain_of: Plains) -> None:
+    """Models have more rows than their tokenizers have tokens; stand-ins get the numbers of such rows."""
+    plain = plain_of("idefics3")
+    tokenizer, prompter = plain.processor.tokenizer, Prompter(plain.processor, "model")
+    prompter.prompt(asked("a <image> b"))
+    stand_in = next(token for token in range(340) if token in prompter.marks.stand_ins)
+    words = tokenizer.encode("the thing", add_special_tokens=False)
+    answer = AnswerText(tokenizer, frozenset(), (), "", 100, prompter.marks.stand_ins)
+    pieces = [answer.push(token) for token in (words[0], stand_in, *words[1:], stand_in)]
+    assert "".join(pieces) == answer.text == "the thing"

@@ -203,7 +203,7 @@ def test_a_folder_without_a_chat_template(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "why"),
     [
-        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "too long"),
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "not run here"),
         ("{{ messages[0].nothing.more }}", "no conversation"),
         ("Hello", "no conversation"),
         ("{% if %}", "no conversation"),
