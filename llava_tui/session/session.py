@@ -29,8 +29,6 @@ from llava_tui.session.outbox import Outbox
 from llava_tui.session.picture_shelf import PictureShelf
 from llava_tui.session.shown_branch import ShownBranch
 
-__all__ = ["ChatSession", "LoadModel"]
-
 CLOSE_S = 1.0
 
 
