@@ -60,18 +60,24 @@ class Comparison:
             ],
         }
 
-    def as_text(self) -> str:
-        """For a terminal."""
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """Who was better, by how much, and whether that may be chance."""
         low, high = self.paired.interval
         lines = [
             f"{self.a.set}, rule {self.a.rule}, {len(self.a.rows):,} questions: {self.a.figures[0].name}",
-            f"A {_percent(self.a)} · B {_percent(self.b)} · "
-            f"B - A {self.paired.difference:+.2f} ({low:+.2f} to {high:+.2f})",
+            f"A {_percent(self.a)} · B {_percent(self.b)}",
+            f"mean score of a question, B - A: {self.paired.difference:+.2f} ({low:+.2f} to {high:+.2f})",
             f"both right {self.both:,} · only A {self.paired.only_a:,} · only B {self.paired.only_b:,} · "
             f"neither {self.neither:,}",
         ]
         if not self.graded:
             lines.append(f"McNemar, exact: p = {self.paired.p:.3g}{'' if self.paired.p < 0.05 else ', may be chance'}")
+        return tuple(lines)
+
+    def as_text(self) -> str:
+        """For a terminal: the summary, and the rows that changed most."""
+        lines = list(self.summary)
         lines += [f"  {one.id}: {one.truth} | A {one.said!r} | B {other.said!r}" for one, other in self.changed[:SHOWN]]
         rest = len(self.changed) - SHOWN
         return "\n".join([*lines, *([f"  and {rest:,} more that changed"] if rest > 0 else [])])

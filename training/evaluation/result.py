@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from training.evaluation.answers import Coverage
@@ -50,7 +51,7 @@ class Figure:
     right: float | None = None
     rows: tuple[Scored, ...] = field(default=(), repr=False)
 
-    @property
+    @cached_property
     def interval(self) -> tuple[float, float] | None:
         """95 %, in per cent: Wilson's for right or wrong, else a bootstrap; of pictures where questions share one."""
         if not self.rows:

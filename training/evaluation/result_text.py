@@ -20,7 +20,7 @@ def as_markdown(result: Result) -> str:
     for figure in result.figures:
         name = figure.name.replace("|", "\\|")
         of = "" if figure.of is None else f"{figure.of:,}"
-        lines.append(f"| {name} | {_number(figure.value)} | {_interval(figure)} | {of} |")
+        lines.append(f"| {name} | {number_text(figure.value)} | {interval_text(figure)} | {of} |")
     return "\n".join([headline(result), "", *(f"- {line}" for line in troubles(result)), "", *lines]) + "\n"
 
 
@@ -53,13 +53,15 @@ def _line(figure: Figure, width: int) -> str:
     if figure.of is not None:
         whole = figure.right is not None and figure.right == int(figure.right) and figure.rows
         right = f"  {int(figure.right or 0):,} of {figure.of:,}" if whole else f"  of {figure.of:,}"
-    return f"{figure.name:<{width}}  {_number(figure.value):>8}  {_interval(figure):>13}{right}".rstrip()
+    return f"{figure.name:<{width}}  {number_text(figure.value):>8}  {interval_text(figure):>13}{right}".rstrip()
 
 
-def _number(value: float | None) -> str:
+def number_text(value: float | None) -> str:
+    """A value with two decimals, or a dash."""
     return "-" if value is None else f"{value:.2f}"
 
 
-def _interval(figure: Figure) -> str:
+def interval_text(figure: Figure) -> str:
+    """Its 95 % interval; "" where it has none."""
     found = figure.interval
     return f"{found[0]:.1f} to {found[1]:.1f}" if found else ""

@@ -13,12 +13,20 @@ from llava_engine.errors import UsageError
 
 if TYPE_CHECKING:
     from training.evaluation.answers import AnswerFile
+    from training.evaluation.report_pictures import Thumbnails
     from training.evaluation.result import Result
 
 Answers = Annotated[Path, typer.Argument(metavar="ANSWERS", help="JSON lines of question_id and text.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 if an answer is missing, double, unknown or unread.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object: every figure, list and question.")]
 Markdown = Annotated[Path | None, typer.Option("--markdown", metavar="FILE", help="Write the table here, too.")]
+ReportFile = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE", help="Write a page to look at: bars, rows, pictures.")
+]
+Images = Annotated[
+    Path | None, typer.Option("--images", metavar="DIR", help="For the report: the folder of the pictures.")
+]
+NoPictures = Annotated[bool, typer.Option("--no-pictures", help="Leave the pictures out of the report.")]
 
 scienceqa = typer.Typer(help="ScienceQA: its rows, its table.", no_args_is_help=True)
 mmvet = typer.Typer(help="MM-Vet: its table.", no_args_is_help=True)
@@ -33,12 +41,20 @@ def score(
     answers: Answers,
     truth: Annotated[Path, typer.Option("--truth", metavar="PATH", help="The set's own file or folder of labels.")],
     questions: Annotated[
-        Path | None, typer.Option("--questions", metavar="FILE", help="What was asked: pope and vizwiz need it.")
+        Path | None,
+        typer.Option(
+            "--questions",
+            metavar="FILE",
+            help="What was asked, for pope, vizwiz, reports.",
+        ),
     ] = None,
     rule: Annotated[str | None, typer.Option("--rule", metavar="NAME", help="mmbench, seed: letters or exact.")] = None,
     strict: Strict = False,
     as_json: AsJson = False,
     markdown: Markdown = None,
+    report: ReportFile = None,
+    images: Images = None,
+    no_pictures: NoPictures = False,
 ) -> None:
     """Score a file of answers by the set's published rule.
 
@@ -46,7 +62,10 @@ def score(
     """
     from training.evaluation.answers import read_answers
 
-    _show(_scorer(name, truth, questions, rule)(read_answers(answers)), strict, as_json, markdown)
+    result = _scorer(name, truth, questions, rule)(read_answers(answers))
+    if report is not None:
+        _report(report, result, answers, None if no_pictures else images, questions)
+    _show(result, strict, as_json, markdown)
 
 
 def _scorer(name: str, truth: Path, questions: Path | None, rule: str | None) -> Callable[[AnswerFile], Result]:
@@ -82,6 +101,9 @@ def compare(
     rule: Annotated[str | None, typer.Option("--rule", metavar="NAME", help="As for score.")] = None,
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="Of ScienceQA.")] = "test",
     as_json: AsJson = False,
+    report: ReportFile = None,
+    images: Images = None,
+    no_pictures: NoPictures = False,
 ) -> None:
     """Compare two answer files question by question: who got what right, and whether that can be chance."""
     from llava_engine.terminal_safe import strip_control
@@ -96,6 +118,10 @@ def compare(
     else:
         scorer = _scorer(name, truth, questions, rule)
         found = comparing.compare(scorer(read_answers(a)), scorer(read_answers(b)))
+    if report is not None:
+        from training.evaluation.report import of_comparison, write_report
+
+        write_report(report, of_comparison(found, a, b), _pictures(None if no_pictures else images, questions))
     typer.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else strip_control(found.as_text()))
 
 
@@ -128,6 +154,9 @@ def scienceqa_score(
     strict: Strict = False,
     as_json: AsJson = False,
     markdown: Markdown = None,
+    report: ReportFile = None,
+    images: Images = None,
+    no_pictures: NoPictures = False,
 ) -> None:
     """Score answers to ScienceQA: nine columns, and by name what could not be read. Nothing is drawn by chance."""
     from typing import cast
@@ -142,6 +171,8 @@ def scienceqa_score(
     result = score_scienceqa(file, read_problems(base, split), cast(Rule, rule))
     if original_map is not None:
         write_text(original_map, json.dumps(original_map_of(result), indent=2, ensure_ascii=False) + "\n")
+    if report is not None:
+        _report(report, result, answers, None if no_pictures else images)
     _show(result, strict, as_json, markdown)
 
 
@@ -176,11 +207,31 @@ def mmvet_table(
     strict: Strict = False,
     as_json: AsJson = False,
     markdown: Markdown = None,
+    report: ReportFile = None,
+    images: Images = None,
+    no_pictures: NoPictures = False,
 ) -> None:
     """MM-Vet's table from a judge's grades: by capability and by combination of capabilities."""
     from training.evaluation.mmvet import score_mmvet
 
-    _show(score_mmvet(grades, truth, runs), strict, as_json, markdown)
+    result = score_mmvet(grades, truth, runs)
+    if report is not None:
+        _report(report, result, grades, None if no_pictures else images)
+    _show(result, strict, as_json, markdown)
+
+
+def _report(out: Path, result: Result, answers: Path, images: Path | None, questions: Path | None = None) -> None:
+    from training.evaluation.report import of_result, write_report
+
+    write_report(out, of_result(result, answers), _pictures(images, questions))
+
+
+def _pictures(images: Path | None, questions: Path | None) -> Thumbnails | None:
+    if images is None:
+        return None
+    from training.evaluation.report_pictures import Thumbnails
+
+    return Thumbnails(images, questions)
 
 
 def _show(result: Result, strict: bool, as_json: bool, markdown: Path | None) -> None:
