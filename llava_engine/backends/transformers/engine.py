@@ -107,7 +107,7 @@ class TransformersEngine:
             done = self._worker.submit(self._answer, job)
         try:
             if before:
-                yield Progress("waiting", 0, before)
+                yield Progress("waiting", before, before)
             yield from job.read(done)
         finally:
             job.stop.set()

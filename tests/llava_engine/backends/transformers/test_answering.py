@@ -177,7 +177,7 @@ def test_who_waits_is_told_and_can_leave(engine: TransformersEngine) -> None:
     next(first)
     second = engine.stream(HELLO, cancelled=lambda: True)
     waiting = next(second)
-    assert isinstance(waiting, Progress) and (waiting.stage, waiting.total) == ("waiting", 1)
+    assert isinstance(waiting, Progress) and (waiting.stage, waiting.done, waiting.total) == ("waiting", 1, 1)
     [reply] = second
     assert isinstance(reply, Reply) and reply.finish_reason == "cancelled"
     first.close()
