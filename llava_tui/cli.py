@@ -28,6 +28,7 @@ class LlavaGroup(LazyGroup):
         "serve": Mount("Talk", "llava_tui.commands.serve", "An OpenAI-compatible API, and a page, over a model."),
         "train": Mount("Train", "training.cli", "Train a model: tiny, pretrain, finetune."),
         "eval": Mount("Train", "training.evaluation.cli", "Measure a model."),
+        "data": Mount("Train", "training.data_cli", "Make rows to train on, by a text model."),
         "models": Mount(
             "Weights", "llava_tui.commands.models", "The models here and elsewhere: list, show, get, remove."
         ),

@@ -64,6 +64,9 @@ SHUT_DOORS = [
     ("llava_tui/history/store.py", ("textual", "torch")),
 ]
 
+# A judge is no engine, and asks a server in the same way: with its address, key, errors and limits.
+BACK_DOORS = {"training/evaluation/judge.py": ("llava_engine.backends.remote.",)}
+
 COMMAND_LINE = {
     Path("llava_tui/commands/ask.py"),
     Path("llava_tui/commands/chat.py"),
@@ -99,7 +102,8 @@ def test_only_what_opens_engines_knows_the_backends() -> None:
         for path in OURS
         if not path.as_posix().startswith("llava_engine/backends/")
         for module, line in imported(path)
-        if module.startswith("llava_engine.backends.") and not module.startswith("llava_engine.backends.opening")
+        if module.startswith("llava_engine.backends.")
+        and not module.startswith(("llava_engine.backends.opening", *BACK_DOORS.get(path.as_posix(), ())))
     ]
     assert not found
 
@@ -248,6 +252,9 @@ def test_importing_stays_light(code: str, absent: tuple[str, ...]) -> None:
         "train finetune --help",
         "eval --help",
         "eval pictures --help",
+        "eval review --help",
+        "eval grade mmvet --help",
+        "data generate --help",
         "--show-completion",
     ],
 )

@@ -173,7 +173,7 @@ def _run(
     if part is not None:
         asked = list(shard(asked, part))
     check(source, placement)
-    with closing(open_engine(source, placement)) as engine, _interruptible() as cancelled:
+    with closing(open_engine(source, placement)) as engine, interruptible() as cancelled:
         ran = answer_questions(
             engine,
             asked,
@@ -185,7 +185,7 @@ def _run(
             said=both_steps() if way == "two-step" else lambda key, reply: reply.text,
             restart=restart,
             cancelled=cancelled,
-            on_progress=_progress(),
+            on_progress=progress(),
             tell=lambda line: typer.echo(line, err=True),
         )
     _tell(ran, out, errors_file(out))
@@ -206,7 +206,7 @@ def _tell(ran: Ran, out: Path, errors: Path) -> None:
         typer.echo(f"{ran.failed:,} could not be answered, see {errors}. The first: {first}", err=True)
 
 
-def _progress() -> Callable[[int, int], None]:
+def progress() -> Callable[[int, int], None]:
     """A line on a terminal: done, rate, time left; nothing elsewhere."""
     if not sys.stderr.isatty():
         return lambda done, total: None
@@ -230,7 +230,7 @@ def _progress() -> Callable[[int, int], None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C or SIGTERM ends the run with what was answered; the second ends the process."""
     asked = False
     before: dict[int, Any] = {}

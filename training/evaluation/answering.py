@@ -8,28 +8,24 @@ with one question is a line of ANSWERS.errors.jsonl; a further run tries it agai
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from llava_engine.contract import EngineLike, Reply, Sampling, never
 from llava_engine.errors import DataError, LlavaError
-from llava_engine.files.atomic import storage_errors, write_text
+from llava_engine.files.atomic import write_text
 from llava_engine.files.lock import held
 from llava_engine.many import answer_all
 from llava_engine.questions import Question
 from training.evaluation.answers import json_lines
 from training.evaluation.asked import Asked
+from training.evaluation.line_file import LineFile, line, mend
 from training.evaluation.run_header import Header, header_file, read_header, write_header
 
 MakeQuestion = Callable[[Asked, Path], Question[str]]
 """How a question is asked; the path is the folder of pictures."""
-
-_SYNC_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,26 +98,22 @@ def answer_questions(
         kept = len(done.keys() & wanted.keys())
         failed: dict[str, str] = {}
         left = (make(one, images) for one in asked if one.key not in done)
-        with storage_errors(out), out.open("ab") as file:
-            lines = _Lines(file)
-            try:
-                for answered in answer_all(engine, left, sampling, cancelled=cancelled, tell=tell):
-                    one = wanted[answered.key.removesuffix(SECOND)]
-                    if isinstance(answered.outcome, LlavaError):
-                        failed[one.key] = answered.outcome.cause
-                    elif isinstance(answered.outcome, Exception):
-                        raise answered.outcome
-                    elif (text := said(answered.key, answered.outcome)) is not None:
-                        row = _row(one, text, answered.outcome, header)
-                        lines.write(row)
-                        done[one.key] = row
-                    on_progress(len(done) + len(failed), len(wanted))
-            finally:
-                lines.sync()
+        with LineFile.opened(out) as lines:
+            for answered in answer_all(engine, left, sampling, cancelled=cancelled, tell=tell):
+                one = wanted[answered.key.removesuffix(SECOND)]
+                if isinstance(answered.outcome, LlavaError):
+                    failed[one.key] = answered.outcome.cause
+                elif isinstance(answered.outcome, Exception):
+                    raise answered.outcome
+                elif (text := said(answered.key, answered.outcome)) is not None:
+                    row = _row(one, text, answered.outcome, header)
+                    lines.write(row)
+                    done[one.key] = row
+                on_progress(len(done) + len(failed), len(wanted))
         _write_errors(out, failed)
         if len(done.keys() & wanted.keys()) + len(failed) == len(wanted):
             order = [done[key] for key in wanted if key in done]
-            write_text(out, "".join(map(_line, order)))
+            write_text(out, "".join(map(line, order)))
         return Ran(len(done.keys() & wanted.keys()), len(failed), len(wanted), kept, half)
 
 
@@ -160,7 +152,7 @@ def merge(parts: Iterable[Path], out: Path, order: Sequence[str] | None = None) 
                 )
             found[key] = row
     keys = list(found) if order is None else [key for key in order if key in found]
-    write_text(out, "".join(_line(found[key]) for key in keys))
+    write_text(out, "".join(line(found[key]) for key in keys))
     return [] if order is None else [key for key in order if key not in found]
 
 
@@ -177,40 +169,10 @@ def _begin(out: Path, header: Header) -> tuple[dict[str, dict[str, Any]], bool]:
     if out.exists():
         if before is None:
             raise DataError(f"{out.name} is there, and nothing says what answered it.", "Write to another file.")
-        for _, row in json_lines(out, told_half=lambda: None):
-            if row is None:
-                half = True
-            else:
-                done[str(row.get("question_id"))] = row
-        if half:
-            _cut(out)
+        half = mend(out)
+        done = {str(row.get("question_id")): row for _, row in json_lines(out, told_half=lambda: None) if row}
     write_header(out, header)
     return done, half
-
-
-def _cut(out: Path) -> None:
-    """Take the half line away, so that the next answer begins a line of its own."""
-    with storage_errors(out), out.open("rb+") as file:
-        file.truncate(file.read().rfind(b"\n") + 1)
-
-
-class _Lines:
-    """Lines at the end of a file: each is with the system at once, and on the disk within a second."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._synced = time.monotonic()
-
-    def write(self, row: dict[str, Any]) -> None:
-        self._file.write(_line(row).encode())
-        self._file.flush()
-        if time.monotonic() - self._synced > _SYNC_S:
-            self.sync()
-
-    def sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._synced = time.monotonic()
 
 
 def _row(asked: Asked, text: str, reply: Reply, header: Header) -> dict[str, Any]:
@@ -226,13 +188,9 @@ def _row(asked: Asked, text: str, reply: Reply, header: Header) -> dict[str, Any
     }
 
 
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False) + "\n"
-
-
 def _write_errors(out: Path, failed: dict[str, str]) -> None:
     path = errors_file(out)
     if failed:
-        write_text(path, "".join(_line({"question_id": key, "error": why}) for key, why in failed.items()))
+        write_text(path, "".join(line({"question_id": key, "error": why}) for key, why in failed.items()))
     else:
         path.unlink(missing_ok=True)

@@ -27,11 +27,13 @@ class Answer:
         id: of the question.
         text: what was said.
         prompt: what was asked; "" where the file does not say.
+        answer_id: of the answer itself; None where the file does not say.
     """
 
     id: str
     text: str
     prompt: str = ""
+    answer_id: str | int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,15 @@ def read_answers(path: Path) -> AnswerFile:
                 f"{path.name}: line {number} is no answer: it needs question_id and text.", "Is it an answer file?"
             )
         prompt = row.get("prompt")
-        rows.append(Answer(str(identity), text, prompt if isinstance(prompt, str) else ""))
+        own = row.get("answer_id")
+        rows.append(
+            Answer(
+                str(identity),
+                text,
+                prompt if isinstance(prompt, str) else "",
+                own if isinstance(own, str | int) else None,
+            )
+        )
     return AnswerFile(path, tuple(rows), half)
 
 

@@ -25,6 +25,7 @@ class Asked:
         image: the picture's file, below the folder of pictures; None for a question without one.
         prompt: what the answer file says was asked: the text, with <image> where the file has it.
         more: further fields of its line in the answer file.
+        category: of the question; "" where the file has none.
     """
 
     id: str | int
@@ -32,6 +33,7 @@ class Asked:
     image: str | None
     prompt: str
     more: Mapping[str, Any] = field(default_factory=dict)
+    category: str = ""
 
     @property
     def key(self) -> str:
@@ -74,9 +76,10 @@ def _of_lines(path: Path) -> list[Asked]:
     for number, row in json_lines(path, told_half=lambda: None):
         if row is None or not isinstance(row.get("text"), str) or "question_id" not in row:
             raise DataError(f"{path.name}: line {number} is no question: it needs question_id and text.")
-        image = row.get("image")
+        image, category = _image(path, number, row.get("image")), row.get("category")
+        identity = _id(path, number, row["question_id"])
         found.append(
-            Asked(_id(path, number, row["question_id"]), row["text"], _image(path, number, image), row["text"])
+            Asked(identity, row["text"], image, row["text"], category=category if isinstance(category, str) else "")
         )
     return found
 

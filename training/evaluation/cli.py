@@ -10,7 +10,7 @@ import typer
 from llava_engine.files.atomic import storage_errors, write_text
 from llava_engine.flags import mounted
 from llava_engine.opening import MOST_SLOTS, EngineSource, Placement
-from training.evaluation import answer_cli, score_cli
+from training.evaluation import answer_cli, judge_cli, score_cli
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
 app.command("vqa")(answer_cli.vqa)
@@ -18,6 +18,9 @@ app.command("merge")(answer_cli.merge)
 app.command("score")(score_cli.score)
 app.command("compare")(score_cli.compare)
 app.command("export")(score_cli.export)
+app.command("review")(judge_cli.review)
+app.command("summarize")(judge_cli.summarize)
+app.add_typer(judge_cli.grade, name="grade")
 score_cli.scienceqa.command("run")(answer_cli.scienceqa_run)
 app.add_typer(score_cli.scienceqa, name="scienceqa")
 app.add_typer(score_cli.mmvet, name="mmvet")

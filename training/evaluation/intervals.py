@@ -55,6 +55,32 @@ def bootstrap(values: Sequence[float], clusters: Sequence[str] | None = None, se
     return Interval(float(low), float(high))
 
 
+def bootstrap_ratio(
+    below: Sequence[float], above: Sequence[float], clusters: Sequence[str] | None = None, seed: int = 0
+) -> Interval:
+    """95 % percentile interval of the ratio of two means over the same questions, in per cent; as `bootstrap`.
+
+    Args:
+        below, above: one for each question; the ratio is above over below.
+        clusters: what each question shares with others.
+        seed: the same seed, the same interval.
+    """
+    if not below:
+        return Interval(0.0, 0.0)
+    under, _ = _clustered(below, clusters)
+    over, _ = _clustered(above, clusters)
+    generator = np.random.default_rng(seed)
+    ratios = []
+    step = max(1, _AT_ONCE // len(under))
+    for start in range(0, DRAWS, step):
+        drawn = generator.integers(0, len(under), (min(step, DRAWS - start), len(under)))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a draw of zeros alone is of nothing
+            ratios.append(over[drawn].sum(1) / under[drawn].sum(1))
+    drawn_ratios = np.concatenate(ratios)
+    low, high = np.percentile(drawn_ratios[np.isfinite(drawn_ratios)], [2.5, 97.5])
+    return Interval(100 * float(low), 100 * float(high))
+
+
 def _clustered(values: Sequence[float], clusters: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
     if clusters is None:
         return np.asarray(values, dtype=float), np.ones(len(values))

@@ -1,6 +1,7 @@
 """MM-Vet (Yu et al. 2023): the table from a judge's grades, by capability and by combination of capabilities.
 
-A question without a grade counts as 0 and is named; grades are of several runs of the judge, whose spread is shown.
+A question without a grade counts as 0 and is named; where the judge gave none (null in the file), that run leaves it
+out and it is named too. Grades are of several runs of the judge, whose spread is shown.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def score_mmvet(grades: Path, truth: Path, runs: int | None = None) -> Result:
     """The table, in per cent.
 
     Args:
-        grades: {id: {score: [one a run], …}}.
+        grades: {id: {score: [one a run], …}}; null for a run in which the judge gave none.
         truth: mm-vet.json.
         runs: how many of the runs count; None for as many as the file has.
 
@@ -34,27 +35,31 @@ def score_mmvet(grades: Path, truth: Path, runs: int | None = None) -> Result:
         abilities = {of: sorted(row["capability"]) for of, row in questions.items()}
     except (KeyError, TypeError) as error:
         raise DataError(f"{truth.name} is not MM-Vet's file: {error!r}.") from None
-    scores = {of: (list(given.get(of, ()))[:count] + [0.0] * count)[:count] for of in questions}
-    totals = [round(100 * _mean([scores[of][run] for of in questions]), 1) for run in range(count)]
-    means = {of: _mean(scores[of]) for of in questions}
+    scores: dict[str, list[float | None]] = {
+        of: (list(given.get(of, ()))[:count] + [0.0] * count)[:count] for of in questions
+    }
+    failed = tuple(of for of in questions if None in scores[of])
+    by_run = [[score for of in questions if (score := scores[of][run]) is not None] for run in range(count)]
+    totals = [round(100 * _mean(run), 1) for run in by_run]
+    means = {of: _mean(kept) for of in questions if (kept := [score for score in scores[of] if score is not None])}
     names = sorted({name for one in abilities.values() for name in one})
-    by_capability = {name: _part([means[of] for of in questions if name in abilities[of]]) for name in names}
+    by_capability = {name: _part([mean for of, mean in means.items() if name in abilities[of]]) for name in names}
     together = sorted({"_".join(one) for one in abilities.values()})
     by_combination = {
-        name: _part([means[of] for of in questions if "_".join(abilities[of]) == name]) for name in together
+        name: _part([mean for of, mean in means.items() if "_".join(abilities[of]) == name]) for name in together
     }
     missing = tuple(of for of in questions if len(given.get(of, ())) < count)
     unknown = tuple(of for of in given if of not in questions)
     total, spread = round(_mean(totals), 1), round(statistics.pstdev(totals), 1)
     figures = (
-        Figure("total", total, len(questions)),
+        Figure("total", total, len(means)),
         Figure("std over runs", spread),
         *(Figure(name, part["percent"], part["n"]) for name, part in by_capability.items()),
         *(Figure(name, part["percent"], part["n"]) for name, part in by_combination.items()),
     )
     rows = tuple(
-        Scored(of, means[of], str(row.get("answer", "")), cluster=str(row.get("imagename", "")))
-        for of, row in questions.items()
+        Scored(of, mean, str(questions[of].get("answer", "")), cluster=str(questions[of].get("imagename", "")))
+        for of, mean in means.items()
     )
     details = {
         "total": total,
@@ -62,9 +67,10 @@ def score_mmvet(grades: Path, truth: Path, runs: int | None = None) -> Result:
         "runs": totals,
         "by_capability": by_capability,
         "by_combination": by_combination,
+        "failed": list(failed),
     }
     coverage = Coverage(len(given), len(questions), missing, (), unknown)
-    return Result("mmvet", "grades", coverage, figures, rows, details=details)
+    return Result("mmvet", "grades", coverage, figures, rows, details=details, left_out=failed)
 
 
 def judge_prompt(head: str, question: str, truth: str, answer: str) -> str:
@@ -73,13 +79,13 @@ def judge_prompt(head: str, question: str, truth: str, answer: str) -> str:
     return f"{head}\n{question} | {wanted} | {answer} | "
 
 
-def _grades(rows: Mapping[str, Any]) -> dict[str, list[float]]:
+def _grades(rows: Mapping[str, Any]) -> dict[str, list[float | None]]:
     found = {}
     for of, row in rows.items():
         scores = row.get("score") if isinstance(row, dict) else None
-        if not isinstance(scores, list) or not all(_is_grade(score) for score in scores):
+        if not isinstance(scores, list) or not all(score is None or _is_grade(score) for score in scores):
             raise DataError(f"The grades of {of} are no numbers from 0 to 1.", "Grade this question again.")
-        found[str(of)] = [float(score) for score in scores]
+        found[str(of)] = [None if score is None else float(score) for score in scores]
     return found
 
 

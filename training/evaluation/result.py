@@ -88,6 +88,7 @@ class Result:
         rows: each question.
         unread: ids of answers in which the rule read nothing; they count as wrong.
         details: all that the set's own tools print, as plain data.
+        left_out: ids that could not be judged; the figures are of the others.
     """
 
     set: str
@@ -97,6 +98,7 @@ class Result:
     rows: tuple[Scored, ...] = ()
     unread: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for a file."""

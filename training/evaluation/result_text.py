@@ -38,6 +38,7 @@ def troubles(result: Result) -> list[str]:
         "answered more than once, the last counts": coverage.duplicate,
         "unknown, left out": coverage.unknown,
         "not read by the rule, counted as wrong": result.unread,
+        "without a judge's grade in some run, left out of it": result.left_out,
     }
     lines = [f"{len(ids):,} {what}: {_some(ids)}" for what, ids in said.items() if ids]
     return [*lines, *(["The last line was cut off, and is left out."] if coverage.half else [])]

@@ -243,5 +243,5 @@ def _show(result: Result, strict: bool, as_json: bool, markdown: Path | None) ->
         write_text(markdown, as_markdown(result))
     said = json.dumps(result.as_json(), ensure_ascii=False) if as_json else strip_control(as_text(result))
     typer.echo(said)
-    if strict and not (result.coverage.whole and not result.unread):
+    if strict and not (result.coverage.whole and not result.unread and not result.left_out):
         raise typer.Exit(1)

@@ -14,6 +14,7 @@ from llava_engine.errors import UsageError
 from llava_engine.network.addresses import shown
 
 _REMEDY = "Write it as http://HOST:PORT, or as the address that ends in /v1."
+_KEY = "A key comes from LLAVA_ENGINE_KEY or --engine-key-file."
 _ENDPOINTS = ("/chat/completions", "/models")
 
 
@@ -36,8 +37,13 @@ class Address:
     loopback: bool
 
     @classmethod
-    def parse(cls, url: str) -> Address:
+    def parse(cls, url: str, option: str = "--engine", key: str = _KEY) -> Address:
         """An address as people have it: of the server, of its /v1, or of one endpoint.
+
+        Args:
+            url: the address.
+            option: that it was given with, for errors.
+            key: whence a key comes, for errors.
 
         Raises:
             UsageError: it is no http(s) address, or holds what has no place in one (a password, a query).
@@ -51,14 +57,14 @@ class Address:
             parts, port = urlsplit(url), urlsplit(url).port
             httpx.URL(url)
         except (ValueError, httpx.InvalidURL):
-            raise UsageError(f"--engine: {shown(url)} is no address.", _REMEDY) from None
+            raise UsageError(f"{option}: {shown(url)} is no address.", _REMEDY) from None
         if "@" in parts.netloc or parts.query:
             raise UsageError(
-                "--engine: the address holds a name, a password or a query, and those end up in lists of processes.",
-                "A key comes from LLAVA_ENGINE_KEY or --engine-key-file.",
+                f"{option}: the address holds a name, a password or a query, and those end up in lists of processes.",
+                key,
             )
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
-            raise UsageError(f"--engine: {shown(url)} is no address of a server.", _REMEDY)
+            raise UsageError(f"{option}: {shown(url)} is no address of a server.", _REMEDY)
         path = parts.path.rstrip("/")
         for endpoint in _ENDPOINTS:
             path = path.removesuffix(endpoint)

@@ -53,11 +53,11 @@ def find_key(address: Address, file: str | None, environment: Mapping[str, str])
         UsageError: the file can not be read, or what is there is no key. The error quotes nothing of it.
     """
     if file is not None:
-        return Key(_checked(_read(file), f"--engine-key-file: {file}"))
+        return Key(checked(_read(file), f"--engine-key-file: {file}"))
     if value := environment.get(VARIABLE):
-        return Key(_checked(value, VARIABLE))
+        return Key(checked(value, VARIABLE))
     if address.host == OPENAI_HOST and address.encrypted and (value := environment.get(OPENAI_VARIABLE)):
-        return Key(_checked(value, OPENAI_VARIABLE))
+        return Key(checked(value, OPENAI_VARIABLE))
     return Key()
 
 
@@ -72,7 +72,8 @@ def _read(file: str) -> str:
         ) from None
 
 
-def _checked(value: str, whence: str) -> str:
+def checked(value: str, whence: str) -> str:
+    """A secret as it may stand in a header; raises UsageError, which names whence it is and quotes nothing of it."""
     value = value.strip()
     if not value or len(value) > _LONGEST or not all("!" <= letter <= "~" for letter in value):
         raise UsageError(f"{whence} holds no key.", "A key is one line of letters, digits and signs.")

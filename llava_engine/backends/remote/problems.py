@@ -53,7 +53,7 @@ class Problems:
             return EngineAwayError(
                 f"{self._where} redirects to {there}, and that is not followed.", "Give that address, if you trust it."
             )
-        words = self._words(error, answer)
+        words = self.words(error, answer)
         match status:
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 does = "does not take the key that it got" if self._key else "wants a key"
@@ -75,7 +75,7 @@ class Problems:
 
     def of_error(self, error: Mapping[str, Any], status: int = 0, words: str | None = None) -> LlavaError:
         """Why an answer ended, by the error object that came in its place."""
-        words = self._words(error) if words is None else words
+        words = self.words(error) if words is None else words
         said = f"{_code(error)} {error.get('type')} {_message(error)}"
         client = status in (0, HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         if client and _TOO_LONG.search(said) and (limit := self._limit(error)):
@@ -86,8 +86,8 @@ class Problems:
         does = "refuses" if refused else "failed"
         return EngineAwayError(f"{self._where} {does}{named}{words}.", "" if refused else "Its log may say more.")
 
-    def _words(self, error: Mapping[str, Any], answer: Whole | None = None) -> str:
-        """`: what it said`, or nothing."""
+    def words(self, error: Mapping[str, Any], answer: Whole | None = None) -> str:
+        """`: what the server said`, on one line and without the key; or nothing."""
         message = _message(error)
         if not message and answer is not None and answer.head.kind in ("text/plain", ""):
             message = answer.content[:_MOST_WORDS].decode("utf-8", "replace")
