@@ -146,7 +146,13 @@ class Engine:
         return answers_in_order(self, questions, Sampling(**sampling))
 
     def count(self, conversation: Conversation) -> TokenCount:
-        """How many tokens the conversation costs as a prompt; raises `ConversationError` for one that has none."""
+        """How many tokens the conversation costs as a prompt.
+
+        Raises:
+            ConversationError: it has none.
+            ContextOverflowError: its text is so long that it can not fit, and is not counted.
+        """
+        self._check_letters(conversation)
         return Question(self._encoder.encode(conversation), conversation.pictures).count
 
     def activity(self) -> Activity:
@@ -192,12 +198,17 @@ class Engine:
         """A question that there is something to answer to, within the context."""
         if not conversation.messages or conversation.messages[-1].role != "user":
             raise ConversationError("There is nothing to answer.", "The last message must be the user's.")
+        self._check_letters(conversation, begun)
         limit = self._config.language.max_position_embeddings
-        letters = sum(len(message.text) for message in conversation.messages)
-        letters += len(conversation.system or "") + len(begun)
-        if letters > limit * LONGEST_TOKEN:  # cutting it into tokens would take minutes, only to refuse it
-            raise ContextOverflowError(letters // LONGEST_TOKEN, limit, at_least=True)
         question = Question(self._encoder.encode(conversation, begun), conversation.pictures)
         if question.count.total >= limit:
             raise ContextOverflowError(question.count.total, limit)
         return question
+
+    def _check_letters(self, conversation: Conversation, begun: str = "") -> None:
+        """Refuse what can not fit by its letters alone: cutting it into tokens would take minutes."""
+        limit = self._config.language.max_position_embeddings
+        letters = sum(len(message.text) for message in conversation.messages)
+        letters += len(conversation.system or "") + len(begun)
+        if letters > limit * LONGEST_TOKEN:
+            raise ContextOverflowError(letters // LONGEST_TOKEN, limit, at_least=True)

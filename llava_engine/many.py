@@ -155,6 +155,7 @@ class _Desk(Generic[Key]):
             return None
         if isinstance(item, Future):
             self.busy -= 1
+            item.result()  # what is no `Exception` is no outcome of a question: it ends all, as it would here
             return None
         if isinstance(item, Answered):
             if isinstance(item.outcome, Reply):

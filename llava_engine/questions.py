@@ -96,7 +96,7 @@ class Opener:
         if found is None:
             try:
                 picture.set_result(opened(source))
-            except Exception as error:  # everybody who shows it is told
+            except BaseException as error:  # everybody who shows it is told, and waits no more
                 picture.set_exception(error)
         return picture.result()
 

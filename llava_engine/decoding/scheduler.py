@@ -141,7 +141,7 @@ class Scheduler:
             try:
                 if not row.given_up():
                     continue
-            except Exception as error:
+            except BaseException as error:  # `cancelled` may raise anything: a row that stays would raise it for ever
                 self._leave(row, error)
             else:
                 self._leave(row)
@@ -153,7 +153,7 @@ class Scheduler:
             try:
                 with clear_out_of_memory("answering", self._plan):
                     cache = self._slots.take(row.question.identities)
-            except OutOfMemoryError as error:
+            except Exception as error:  # memory ran out, or a defect: a slot may hold half a copy
                 self._free_what_is_kept()
                 self._leave(row, error)
                 continue
@@ -180,7 +180,7 @@ class Scheduler:
         except OutOfMemoryError as error:
             self._leave(row, error)
             self._free_what_is_kept()
-        except Exception as error:  # a picture that can not be read, and all else that comes of this prompt
+        except BaseException as error:  # a picture that can not be read, and all else that comes of this prompt
             self._leave(row, error)
         else:
             self._running[row] = cache

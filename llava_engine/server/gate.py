@@ -76,4 +76,5 @@ class Gate:
         if self._key is None:
             return True
         scheme, _, shown = authorization.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode("latin-1"), self._key)
+        # Only what a header may have around a value: to Unicode the last byte of an "à", read as latin-1, is a space.
+        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip(" \t").encode("latin-1"), self._key)

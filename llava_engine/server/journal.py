@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -54,7 +55,7 @@ class Journal:
     def __init__(self, app: ASGIApp, metrics: Metrics, write: WriteLine, form: Form) -> None:
         self._app = app
         self._metrics = metrics
-        self._write = write
+        self._take_line = write
         self._form = form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +85,11 @@ class Journal:
             # Nothing was said where uvicorn ends a request: the client is gone, or the server.
             self._metrics.requested(status or CLIENT_GONE)
             self._note(scope, entry, status or CLIENT_GONE, time.monotonic() - begun)
+
+    def _write(self, line: SafeText) -> None:
+        """A log that can not be written (a full disk, a pipe that nobody reads) is no reason to answer nobody."""
+        with contextlib.suppress(OSError):
+            self._take_line(line)
 
     def log_bug(self, request_id: str, error: BaseException) -> None:
         """Where an error of ours came from; its own words, which may quote a request, are left out."""

@@ -16,7 +16,7 @@ MOST_CONNECTIONS = 800
 class PatientProtocol(H11Protocol):
     """One connection. A client that sends or reads a byte a minute is cut off, whatever it holds."""
 
-    _head: asyncio.TimerHandle | None = None
+    _sending: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -25,11 +25,11 @@ class PatientProtocol(H11Protocol):
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
             return
-        self._watch_head()
+        self._watch_sender()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
-        for timer in (self._head, self._reading):
+        for timer in (self._sending, self._reading):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -37,13 +37,15 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Something came; is it a whole head?"""
         super().data_received(data)
-        self._watch_head()
+        self._watch_sender()
 
     def on_response_complete(self) -> None:
         """All is said; what the client has not read yet is held for so long."""
         super().on_response_complete()
         if self.transport.get_write_buffer_size():
             self._watch_reader()
+        if self.conn.their_state is h11.SEND_BODY:
+            self._watch_sender()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
@@ -57,13 +59,15 @@ class PatientProtocol(H11Protocol):
             self._reading.cancel()
             self._reading = None
 
-    def _watch_head(self) -> None:
-        waits = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
-        if waits and self._head is None:
-            self._head = self.loop.call_later(HEAD_S, self.transport.abort)
-        elif not waits and self._head is not None:
-            self._head.cancel()
-            self._head = None
+    def _watch_sender(self) -> None:
+        """A head that is not whole, or a body that was answered unread: nobody but this waits for the rest of them."""
+        unread = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
+        waits = (self.conn.their_state is h11.IDLE or unread) and not self.transport.is_closing()
+        if waits and self._sending is None:
+            self._sending = self.loop.call_later(HEAD_S, self.transport.abort)
+        elif not waits and self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
 
     def _watch_reader(self) -> None:
         if self._reading is None:

@@ -87,6 +87,8 @@ class RunningAnswer:
                     (self._metrics.first_token if first else self._metrics.between).add(now - self._last)
                     self._last, first = now, False
                 self._hand_on(item)
+                if isinstance(item, Reply):
+                    break  # whoever takes ends with it, whatever else an engine would say
             if reason == "failed":
                 raise RuntimeError("the engine's stream ended without a Reply")
         except BaseException as error:  # told to whoever takes

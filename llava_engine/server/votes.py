@@ -6,9 +6,11 @@ their hashes are.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from llava_engine.pictures.reading import read_data_url
 from llava_engine.server.conversation import draft
 from llava_engine.server.problems import invalid
 from llava_engine.server.protocol import Vote
+
+_WRITING = threading.Lock()
 
 
 def keep(path: Path, vote: Vote, model: str) -> None:
@@ -36,13 +40,23 @@ def keep(path: Path, vote: Vote, model: str) -> None:
         "images": [_hash(picture.url, picture.param) for picture in said.pictures],
     }
     line = {"tstamp": round(time.time(), 4), "type": vote.type, "model": model, "state": state, "ip": ""}
-    with storage_errors(path):
+    with storage_errors(path), _WRITING:
+        _add(path, json.dumps(line).encode("ascii") + b"\n")
+
+
+def _add(path: Path, line: bytes) -> None:
+    """All of a line or none of it: a full disk takes a part, and the next line would go on after that."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
         # One write at the end of the file: lines of two servers do not mix.
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            os.write(file, json.dumps(line).encode("ascii") + b"\n")
-        finally:
-            os.close(file)
+        written = os.write(file, line)
+        end = os.lseek(file, 0, os.SEEK_CUR)
+        if written < len(line):
+            if os.fstat(file).st_size == end:  # nobody else has gone on
+                os.ftruncate(file, end - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(file)
 
 
 def _hash(url: str, param: str) -> str:

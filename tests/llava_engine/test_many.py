@@ -6,10 +6,12 @@ import threading
 import time
 import traceback
 import weakref
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,7 @@ from llava_engine.contract import Reply, Sampling
 from llava_engine.conversation.conversation import Conversation, Message
 from llava_engine.errors import BusyError, ContextOverflowError, EngineAwayError, OutOfMemoryError, PictureError
 from llava_engine.many import AHEAD, answer_all
-from llava_engine.questions import Answered, Open, Question
+from llava_engine.questions import Answered, Open, Opener, Question
 from tests.fakes.crowd_engine import PLAN, CrowdEngine
 from tests.fakes.fake_picture import png_bytes
 
@@ -292,3 +294,26 @@ def test_leaving_ends_what_is_being_answered(way: str) -> None:
         assert way == "questions fail"
     assert "hang" not in came
     assert not threads()
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, CancelledError])
+@pytest.mark.parametrize("where", ["engine", "picture"])
+def test_what_is_no_error_of_a_question_ends_all_and_loses_none(kind: type[BaseException], where: str) -> None:
+    def make(opening: Open) -> Conversation:
+        raise kind
+
+    engine = CrowdEngine(2, {"b": [kind]} if where == "engine" else {})
+    questions = plain("a", "b", "c", "d")
+    if where == "picture":
+        questions[1] = Question("b", make)
+    with pytest.raises(kind):
+        list(answer_all(engine, questions))
+    assert not threads()
+
+
+def test_who_shows_a_picture_that_another_could_not_open_does_not_wait_for_it(tmp_path: Path) -> None:
+    opener, path = Opener(4), str(tmp_path / "a.png")
+    with patch("llava_engine.questions.opened", side_effect=SystemExit):
+        for _ in range(2):
+            with pytest.raises(SystemExit):
+                opener(path)

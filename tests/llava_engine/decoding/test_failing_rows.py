@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -10,9 +12,10 @@ import torch
 from PIL import Image
 
 from llava_engine import Conversation, Message, ModelError, OutOfMemoryError, PictureError, Reply, open_picture
+from llava_engine.decoding.cache import KeyValueCache
 from llava_engine.engine import Engine
 from llava_engine.pictures.processing import Preprocessing
-from tests.llava_engine.decoding.readers import WORDS, ask, eventually, gathered, idle, run, started
+from tests.llava_engine.decoding.readers import WORDS, ask, eventually, gathered, idle, load, run, started
 
 RED = open_picture(Image.new("RGB", (70, 50), "red"))
 
@@ -92,3 +95,35 @@ def test_what_cancelled_raises_is_its_readers(engine: Engine) -> None:
     with pytest.raises(ZeroDivisionError):
         list(engine.stream(ask(WORDS[0]), cancelled=lambda: 1 // 0 == 1))
     assert isinstance(list(running)[-1], Reply)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, CancelledError])
+@pytest.mark.parametrize("waits", [False, True])
+def test_nothing_that_cancelled_raises_is_anothers(
+    folder: Path, alone: dict[str, tuple[int, ...]], kind: type[BaseException], waits: bool
+) -> None:
+    engine = load(folder, 1 if waits else 2)
+    (running,) = started(engine, WORDS[1])
+
+    def cancelled() -> bool:
+        raise kind
+
+    with pytest.raises(kind):
+        list(engine.stream(ask(WORDS[0]), cancelled=cancelled))
+    assert isinstance(list(running)[-1], Reply)
+    assert run(engine, ask(WORDS[0])) == alone[WORDS[0]]
+    assert eventually(lambda: idle(engine))
+    engine.close()
+
+
+def test_a_prompt_that_gets_no_slot_ends_alone(engine: Engine, alone: dict[str, tuple[int, ...]]) -> None:
+    assert len(run(engine, ask("word " * 40))) == 6
+    (running,) = started(engine, "word " * 40)
+    with (
+        patch.object(KeyValueCache, "copy", side_effect=RuntimeError("a defect")),
+        pytest.raises(RuntimeError, match="a defect"),
+    ):
+        run(engine, ask("word " * 39 + "and another end"))
+    assert isinstance(list(running)[-1], Reply)
+    assert run(engine, ask(WORDS[0])) == alone[WORDS[0]]
+    assert eventually(lambda: idle(engine))

@@ -282,3 +282,32 @@ def test_a_request_id_is_the_clients_where_it_can_be_logged() -> None:
     assert api().ask("GET", "/health", headers=headers).headers["x-request-id"] == "mine-1"
     headers = {"x-request-id": "mine \x1b[31m"}
     assert api().ask("GET", "/health", headers=headers).headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_log_that_nobody_takes_is_no_reason_to_be_silent(stream: bool) -> None:
+    server = api(["Yes"], [RuntimeError("secret")])
+
+    class Full(list[str]):
+        def append(self, line: str) -> None:
+            raise BrokenPipeError
+
+    server.lines = Full()
+    assert "Yes" in server.chat(stream=stream).text
+    assert error(server.chat(stream=stream), 500, "internal_error")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_engine_that_goes_on_after_its_reply_is_not_listened_to(stream: bool) -> None:
+    class Talkative:
+        card = fake().card
+
+        def stream(self, *args: Any, **more: Any) -> Any:
+            yield from fake(["Yes"]).stream(*args, **more)
+            yield " and no"
+
+        def close(self) -> None:
+            pass
+
+    text = Api(Talkative(), Settings()).chat(stream=stream).text  # type: ignore[arg-type]
+    assert '"Yes"' in text and "and no" not in text

@@ -125,6 +125,9 @@ def test_counting_is_what_asking_costs(server: Live) -> None:
 def test_what_a_real_engine_refuses(server: Live) -> None:
     long = {"messages": [{"role": "user", "content": "word " * 5000}]}
     assert error(server.chat(**long), 400, "context_length_exceeded")
+    endless = {"messages": [{"role": "user", "content": "ab cd " * 2**20}]}  # counting it would take half a minute
+    with server.client() as client:
+        assert error(client.post(f"{CHAT}/input_tokens", json=endless), 400, "context_length_exceeded")
     assert error(server.chat(messages=[{"role": "user", "content": ""}]), 400, "invalid_messages")
     first = [{"role": "assistant", "content": "Hello"}, {"role": "user", "content": "Hi"}]
     assert error(server.chat(messages=first), 400, "invalid_messages")

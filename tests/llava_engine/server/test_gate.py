@@ -50,6 +50,13 @@ def test_with_the_key_everything_is() -> None:
     assert server.ask("GET", "/v1/models?key=secret").status_code == 401
 
 
+@pytest.mark.parametrize("key", ["voilà", "Å", "Ωμέγα", "鍵", "a b", "~!$"])
+def test_a_key_may_have_any_letters(key: str) -> None:
+    shown = f"Bearer {key}".encode()
+    assert api(key=key).ask("GET", "/v1/models", headers={"authorization": shown}).status_code == 200
+    assert api(key=key).ask("GET", "/v1/models", headers={"authorization": shown + b"x"}).status_code == 401
+
+
 HOSTS = ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "", "[::1", "a b"]
 
 
@@ -304,3 +311,19 @@ def test_votes_are_kept_only_where_that_is_asked(tmp_path: Path) -> None:
 
 def test_a_disk_that_does_not_take_a_vote_is_told(tmp_path: Path) -> None:
     assert api(votes=tmp_path).ask("POST", "/v1/votes", json=vote()).status_code == 500
+
+
+def test_a_disk_that_becomes_full_leaves_whole_votes_only(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "votes.jsonl"
+    server = api(votes=path)
+    assert server.ask("POST", "/v1/votes", json=vote()).is_success
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))  # a part of a line fits
+    try:
+        assert server.ask("POST", "/v1/votes", json=vote()).status_code == 500
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert server.ask("POST", "/v1/votes", json=vote("flag")).is_success
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["type"] for line in lines] == ["upvote", "flag"]

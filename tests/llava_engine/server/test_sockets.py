@@ -175,6 +175,35 @@ def test_between_requests_the_same_clock_counts(monkeypatch: pytest.MonkeyPatch)
             read_until(connection, b"}}")
 
 
+@pytest.mark.parametrize("path", ["/health", "/v1/models", CHAT])
+def test_who_was_answered_before_he_had_said_all_is_cut_off_too(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "HEAD_S", 0.2)
+    with live(fake(["Yes"]), Settings(key="secret")) as server:
+        method = "POST" if path == CHAT else "GET"
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+        connection = server.connect(head.encode())
+        read_until(connection, b"}")
+        connection.settimeout(0.02)
+        end = time.monotonic() + 10
+        with pytest.raises(ConnectionError):
+            while True:
+                assert time.monotonic() < end, "it is still connected"
+                connection.sendall(b"a")
+                try:
+                    if not connection.recv(4096):
+                        raise ConnectionError
+                except TimeoutError:
+                    continue
+
+
+def test_a_body_that_was_not_waited_for_may_still_end_and_another_request_follow() -> None:
+    with live(fake(["Yes"])) as server:
+        connection = server.connect(b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n1234")
+        read_until(connection, b"}")
+        connection.sendall(b"56789" + request())
+        assert b'"content": "Yes"' in read_until(connection, b"}}")
+
+
 def test_a_client_that_does_not_read_holds_nothing_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "READ_S", 0.3)
     with live(fake(["word " * 200_000] * 40)) as server:
