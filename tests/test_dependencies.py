@@ -70,7 +70,8 @@ def test_what_is_imported_is_asked_for() -> None:
     asked = {name_of(line) for line in chain(BASE, *EXTRAS.values())}
     standard = {normal(module) for module in sys.stdlib_module_names}
     ours = {normal(package) for package in ("llava", "tests", *PACKAGES)}
-    assert not packages_imported("tests", *PACKAGES) - asked - standard - ours
+    callers = {"lmms-eval"}  # it imports us, and so is there when it is imported
+    assert not packages_imported("tests", *PACKAGES) - asked - standard - ours - callers
 
 
 def test_what_was_tested_is_pinned_and_torch_is_first() -> None:

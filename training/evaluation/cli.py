@@ -11,9 +11,10 @@ from llava_engine.files.atomic import storage_errors, write_text
 from llava_engine.flags import mounted
 from llava_engine.opening import MOST_SLOTS, EngineSource, Placement
 from training.evaluation import answer_cli, judge_cli, score_cli
+from training.evaluation.old_names import TakesOldNames
 
 app = typer.Typer(help="Measure a model.", no_args_is_help=True)
-app.command("vqa")(answer_cli.vqa)
+app.command("vqa", cls=TakesOldNames)(answer_cli.vqa)
 app.command("merge")(answer_cli.merge)
 app.command("score")(score_cli.score)
 app.command("compare")(score_cli.compare)
@@ -21,7 +22,8 @@ app.command("export")(score_cli.export)
 app.command("review")(judge_cli.review)
 app.command("summarize")(judge_cli.summarize)
 app.add_typer(judge_cli.grade, name="grade")
-score_cli.scienceqa.command("run")(answer_cli.scienceqa_run)
+app.command("sets")(score_cli.sets)
+score_cli.scienceqa.command("run", cls=TakesOldNames)(answer_cli.scienceqa_run)
 app.add_typer(score_cli.scienceqa, name="scienceqa")
 app.add_typer(score_cli.mmvet, name="mmvet")
 score_cli.mmbench.command("run")(answer_cli.mmbench_run)

@@ -142,6 +142,16 @@ def export(
         typer.echo(f"{len(missing):,} questions have no answer: {', '.join(missing[:5])}", err=True)
 
 
+def sets(
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
+) -> None:
+    """What can be scored: what each set measures, where its files come from, what is needed, the command."""
+    from training.evaluation.sets import SETS as KNOWN
+    from training.evaluation.sets import as_text
+
+    typer.echo(json.dumps([one.as_json() for one in KNOWN], ensure_ascii=False) if as_json else as_text())
+
+
 @scienceqa.command("score")
 def scienceqa_score(
     answers: Answers,
