@@ -46,6 +46,7 @@ class Store:
     def __init__(self, db: KeptDatabase, blobs: Blobs) -> None:
         self._db = db
         self._blobs = blobs
+        self._set_aside: list[int] = []
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -64,7 +65,10 @@ class Store:
         return cls(KeptDatabase(None), Blobs(None))
 
     def close(self) -> None:
-        """Close the files. Closing twice is no error."""
+        """Delete for good what was set aside, and close the files. Closing twice is no error."""
+        while self._set_aside:
+            with contextlib.suppress(StorageError):  # another program holds the file: it is there at the next start
+                self.delete_chat(self._set_aside.pop())
         self._db.close()
 
     @property
@@ -98,24 +102,37 @@ class Store:
     def chats(self, query: str = "", limit: int = 200) -> list[Chat]:
         """The newest first. With a query, those where a turn or the title has all its words (the last may be begun
         only), each with a snippet."""
-        snippets = find_chats(self._db.read, query, limit)
+        wanted = limit + len(self._set_aside)
+        snippets = find_chats(self._db.read, query, wanted)
         if snippets is None:
-            return [to_chat(row) for row in self._db.read(CHAT + "ORDER BY c.updated DESC, c.id DESC LIMIT ?", limit)]
+            rows = self._db.read(CHAT + "ORDER BY c.updated DESC, c.id DESC LIMIT ?", wanted)
+            return [to_chat(row) for row in rows if row[0] not in self._set_aside][:limit]
         chats = [
             to_chat(row, snippet)
             for key, snippet in snippets.items()
+            if key not in self._set_aside
             for row in self._db.read(CHAT + "WHERE c.id = ?", key)
         ]
         return sorted(chats, key=lambda chat: (chat.updated, chat.id), reverse=True)[:limit]
 
     def last_chat(self) -> Chat | None:
         """The chat that was used last: by the order of its turns, since a clock may have been set back."""
-        latest = self._db.read("SELECT chat_id FROM turns ORDER BY id DESC LIMIT 1")
+        aside = ",".join(map(str, self._set_aside))
+        latest = self._db.read(f"SELECT chat_id FROM turns WHERE chat_id NOT IN ({aside}) ORDER BY id DESC LIMIT 1")
         return self.chat(latest[0][0]) if latest else next(iter(self.chats(limit=1)), None)
 
     def rename(self, chat_id: int, title: str) -> None:
         """Give a chat a title."""
         self._db.write(lambda db: db.execute("UPDATE chats SET title = ? WHERE id = ?", (_one_line(title), chat_id)))
+
+    def set_aside(self, chat_id: int) -> None:
+        """Take a chat out of every list; it is deleted when the store closes, and there again if that never happens."""
+        if chat_id not in self._set_aside:
+            self._set_aside.append(chat_id)
+
+    def bring_back(self) -> Chat | None:
+        """Undo the last `set_aside`; None when there is none left."""
+        return self.chat(self._set_aside.pop()) if self._set_aside else None
 
     def delete_chat(self, chat_id: int) -> None:
         """Delete a chat with its turns, and the pictures that no other chat shows; no copy of it stays in the files."""

@@ -223,7 +223,7 @@ class ChatScreen(ChatView):
         self.prompt.area.focus()
 
     def action_history(self, words: str = "") -> None:
-        self.app.push_screen(HistoryScreen(self._chats, self.session.delete_chat, words), self._resume)
+        self.app.push_screen(HistoryScreen(self._chats, self.session, words), self._resume)
 
     def _resume(self, chat_id: int | None) -> None:
         if chat_id is not None:

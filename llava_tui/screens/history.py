@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Key
+from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
@@ -20,8 +21,25 @@ from llava_tui.terminal.letters import letter
 from llava_tui.widgets.words import Content, Words, content
 
 
+class Deleting(Protocol):
+    """Deletes chats, and brings them back: the session."""
+
+    def delete_chat(self, chat_id: int) -> None: ...
+
+    def bring_back(self) -> Chat | None: ...
+
+
 class SearchWords(Input):
-    """What to search for, in any letters."""
+    """What to search for, in any letters. Its edit keys are its own as long as there is something to edit."""
+
+    class Spare(Message):
+        """Delete was pressed where nothing can be deleted."""
+
+    def action_delete_right(self) -> None:
+        if self.value:
+            super().action_delete_right()
+        else:
+            self.post_message(self.Spare())
 
     async def _on_key(self, event: Key) -> None:
         if not event.is_printable and (typed := letter(event)):
@@ -35,7 +53,7 @@ class HistoryScreen(ModalScreen[int | None]):
 
     Args:
         chats: those that a search finds; all for "".
-        delete: deletes one by its key.
+        session: deletes one by its key, and brings it back.
         words: what to search for at first.
     """
 
@@ -44,13 +62,14 @@ class HistoryScreen(ModalScreen[int | None]):
         Binding("escape", "dismiss(None)", "Close", show=False),
         Binding("down", "walk(1)", "Down", show=False),
         Binding("up", "walk(-1)", "Up", show=False),
-        Binding("ctrl+d,delete", "delete", "Delete", show=False, priority=True),
+        Binding("ctrl+d,delete", "delete", "Delete", show=False),
+        Binding("ctrl+z", "bring_back", "Undo", show=False),
     ]
 
-    def __init__(self, chats: Callable[[str], list[Chat]], delete: Callable[[int], None], words: str = "") -> None:
+    def __init__(self, chats: Callable[[str], list[Chat]], session: Deleting, words: str = "") -> None:
         super().__init__()
         self._chats = chats
-        self._delete = delete
+        self._session = session
         self._words = words
         self._doomed: str | None = None
 
@@ -94,15 +113,30 @@ class HistoryScreen(ModalScreen[int | None]):
             self._doom(chosen)
             return
         at = options.highlighted
-        self._delete(int(chosen))
+        self._session.delete_chat(int(chosen))
         self._search(self.query_one(Input).value, at)
+        self.query_one("#foot", Words).say(SafeText("Deleted.   Ctrl+Z brings it back, until llava is closed"))
+
+    def on_search_words_spare(self) -> None:
+        self.action_delete()
+
+    def action_bring_back(self) -> None:
+        """Undo the last deletion, and the ones before it."""
+        chat = self._session.bring_back()
+        if chat is None:
+            return
+        options = self.query_one(OptionList)
+        self._search(self.query_one(Input).value)
+        ids = [options.get_option_at_index(index).id for index in range(options.option_count)]
+        if str(chat.id) in ids:
+            options.highlighted = ids.index(str(chat.id))
 
     def _doom(self, option_id: str | None) -> None:
         self._doomed = option_id
         foot = self.query_one("#foot", Words)
         foot.set_class(option_id is not None, "asking")
         usual = SafeText("Enter resume   Ctrl+D delete   Esc close")
-        foot.say(SafeText("Delete this chat for good? Ctrl+D again deletes it") if option_id else usual)
+        foot.say(SafeText("Delete this chat? Ctrl+D again deletes it") if option_id else usual)
 
     def _search(self, words: str, highlight: int = 0) -> None:
         options = self.query_one(OptionList)

@@ -122,9 +122,12 @@ class Answering:
             self.growing.pump.cancel()
 
     def abandon(self, chat_id: int) -> None:
-        """The chat goes: nothing of an answer in it is to be kept."""
-        if self.growing is not None and self.growing.turn.chat_id == chat_id:
-            self.growing.abandoned = True
+        """The chat goes: an answer in it ends with what was said so far, and nothing more of it is shown."""
+        answer = self.growing
+        if answer is not None and answer.turn.chat_id == chat_id:
+            answer.abandoned = True
+            answer.pump.cancel()
+            self._store.finish_turn(answer.turn.id, answer.text, "cancelled")
 
     def cut_off(self) -> None:
         """The program ends: keep what was said so far."""

@@ -34,7 +34,7 @@ class GrowingAnswer:
         ended: nothing will follow.
         reply: the engine's, once it has ended; None when it failed, or was stopped before it began.
         error: what ended it instead.
-        abandoned: its chat is gone; nothing of it is to be kept or shown.
+        abandoned: its chat is gone; nothing more of it is to be kept or shown.
     """
 
     def __init__(

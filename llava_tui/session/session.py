@@ -259,11 +259,15 @@ class ChatSession:
         self._guarded(lambda: self._branch.rename(chat_id, title))
 
     def delete_chat(self, chat_id: int) -> None:
-        """Delete a chat. When it is the one that is shown, a new, empty one is shown then."""
-        self._answers.abandon(chat_id)
+        """Delete a chat; `bring_back` undoes it. When it is the one that is shown, an empty one is shown then."""
+        self._guarded(lambda: self._answers.abandon(chat_id))
         if self._branch.chat is not None and self._branch.chat.id == chat_id:
             self._show(None)
-        self._guarded(lambda: self._store.delete_chat(chat_id))
+        self._store.set_aside(chat_id)
+
+    def bring_back(self) -> Chat | None:
+        """The chat that was deleted last, until the program ends; None when there is none left."""
+        return self._store.bring_back()
 
     def close(self) -> None:
         """Stop what runs, save what was said, close the store. Waits a second at most."""
@@ -279,8 +283,6 @@ class ChatSession:
         self._guarded(self._answers.cut_off)
         self._model.close(max(0.0, deadline - time.monotonic()))
         self._store.close()
-
-    # How: messages
 
     def _send(self, text: str) -> None:
         attached = [attachment.picture for attachment in self._draft.tray.ready]
@@ -311,8 +313,6 @@ class ChatSession:
     @property
     def _card(self) -> ModelCard | None:
         return None if self._model.engine is None else self._model.engine.card
-
-    # How: chats
 
     def _show(self, chat: Chat | None) -> None:
         self.stop()

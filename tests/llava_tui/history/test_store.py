@@ -318,3 +318,25 @@ def test_two_threads_and_a_second_program_write_without_losing_anything(store: S
         assert texts(store.turns(chat.id, limit=100)) == [str(number) for number in range(50)]
     assert other_program.saved
     other_program.close()
+
+
+def test_a_chat_set_aside_is_in_no_list_and_gone_when_the_store_closes(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    kept, doomed = store.new_chat("kept"), store.new_chat("doomed")
+    for chat in (kept, doomed):
+        store.add_turn(chat.id, None, "user", f"words of the {chat.title} one")
+    store.set_aside(doomed.id)
+    assert [chat.id for chat in store.chats()] == [chat.id for chat in store.chats("words")] == [kept.id]
+    last = store.last_chat()
+    assert last is not None and last.id == kept.id
+    back = store.bring_back()
+    assert back is not None and back.id == doomed.id and store.bring_back() is None
+    assert len(store.chats()) == 2
+    store.set_aside(doomed.id)
+    killed = Store.open(tmp_path)  # as after a kill: nothing was deleted yet
+    assert len(killed.chats()) == 2
+    killed.close()
+    store.close()
+    again = Store.open(tmp_path)
+    assert [chat.title for chat in again.chats()] == ["kept"]
+    again.close()

@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import OptionList
 
 from llava_tui.history.store import Store
-from llava_tui.screens.history import HistoryScreen, ago
+from llava_tui.screens.history import HistoryScreen, SearchWords, ago
 from tests.fakes.fake_engine import FakeEngine
 from tests.llava_tui.stage import Person, Stage
 
@@ -84,6 +84,37 @@ async def test_a_chat_is_deleted_by_the_second_press() -> None:
         await me.press("ctrl+d")
         await me.until(lambda: len(store.chats()) == 1)
         assert first not in await titles(me)
+
+
+async def test_keys_that_edit_the_search_words_delete_no_chat() -> None:
+    store = kept(FRUIT, BOAT)
+    stage = Stage(store=store)
+    async with stage.open() as me:
+        await me.press("ctrl+l")
+        await me.types("apple")
+        for _ in range(3):
+            await me.press("home", "delete", "ctrl+d")
+        assert stage.app.screen.query_one(SearchWords).value == ""
+        assert len(store.chats()) == 2
+
+
+async def test_a_deleted_chat_is_brought_back_and_gone_after_the_program() -> None:
+    store = kept(FRUIT, BOAT)
+    stage = Stage(store=store)
+    async with stage.open() as me:
+        await me.press("ctrl+l")
+        both = await titles(me)
+        await me.press("ctrl+d", "ctrl+d")
+        await me.press("ctrl+d", "ctrl+d")
+        await me.until(lambda: len(store.chats()) == 0)
+        await me.press("ctrl+z")
+        assert await titles(me) == both[1:]
+        await me.press("ctrl+z")
+        assert await titles(me) == both
+        await me.press("ctrl+z")
+        assert await titles(me) == both
+        await me.press("tab", "delete", "delete")  # the list has the focus
+        await me.until(lambda: len(store.chats()) == 1)
 
 
 async def test_moving_on_takes_the_question_back() -> None:
