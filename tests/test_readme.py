@@ -31,6 +31,7 @@ NOT_HERE = re.compile(
 )
 RUNNABLE = [line for line in SHELL_LINES if "llava" in line and not NOT_HERE.search(line)]
 SERVERS = [line for line in SHELL_LINES if line.startswith("llava serve")]
+EVALUATION = [line for line in SHELL_LINES if re.match("llava eval (sets|vqa|score|compare)", line)]
 CURL = [line for line in SHELL_LINES if line.startswith("curl -s http://127.0.0.1:8000")]
 
 
@@ -97,6 +98,36 @@ def test_the_shell_lines_work(line: str, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_a_model_is_evaluated_line_by_line(folder: Path) -> None:
+    (folder / "photos").mkdir()
+    (folder / "labels").mkdir()
+    rows = []
+    for number, (colour, asked) in enumerate([("red", "red"), ("blue", "red"), ("green", "green"), ("yellow", "blue")]):
+        image = Image.new("RGB", (200, 160), "white")
+        ImageDraw.Draw(image).ellipse((60, 40, 140, 120), fill=colour)
+        image.save(folder / "photos" / f"{colour}.png")
+        text = f"Is there a {asked} circle?"
+        label = "yes" if asked == colour else "no"
+        rows.append(
+            {"question_id": number, "image": f"{colour}.png", "text": text, "category": "drawn", "label": label}
+        )
+    for file in ("questions.jsonl", "labels/coco_pope_drawn.json"):
+        (folder / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = {}
+    for line in EVALUATION:
+        code = f"import sys; sys.argv = {shlex.split(line, comments=True)!r}\nfrom llava_tui.cli import main\nmain()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300,
+            env=os.environ | {"LLAVA_HOME": str(folder / "home")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        said[line] = done.stdout
+    scored = next(text for line, text in said.items() if line.startswith("llava eval score"))
+    assert "4 of 4 questions answered" in scored
+    assert re.search(r"drawn accuracy +100\.00", scored)  # the model that comes along knows circles
+    assert "data:image/jpeg" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
