@@ -226,7 +226,7 @@ def test_every_file_says_what_it_is_for() -> None:
         ("import llava_tui.app", ("torch", "transformers", *SERVING)),
         ("import llava_engine.engine", SERVING),
         ("import llava_engine.server.serving", ("torch", "transformers", "textual", "PIL", "numpy")),
-        ("import training.cli, training.evaluation.cli", ("torch", "transformers", "textual")),
+        ("import training.cli, training.data_cli, training.evaluation.cli", ("torch", "transformers", "textual")),
     ],
 )
 def test_importing_stays_light(code: str, absent: tuple[str, ...]) -> None:

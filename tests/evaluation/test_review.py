@@ -219,6 +219,34 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path, home: Path) -> None:
     assert out.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"question_id": 7, "tuple": [NaN, 8]}',
+        '{"question_id": 7, "score": [8]}',
+        '{"tuple": [8, 9]}',
+        '{"question_id": 7}',
+    ],
+)
+def test_a_review_without_two_numbers_is_named(row: str, tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"question_id": 1, "tuple": [8, 9]}\n' + row + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 2" + (", question 7" if "7" in row else "")):
+        run("summarize", str(tmp_path / "r.jsonl"))
+
+
+def test_a_file_without_one_review_that_counts_has_no_figures(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text('{"question_id": 1, "category": "a\\u001b]0;x\\u0007b", "tuple": [-1, -1]}\n')
+    result = run("summarize", str(tmp_path / "r.jsonl"), "--strict", "--markdown", str(tmp_path / "r.md"))
+    assert result.exit_code == 1 and "1 without scores, left out: 1" in result.stdout
+    assert "| all | - |  | - | - | 0 | 1 |" in (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "\x1b" not in result.stdout + (tmp_path / "r.md").read_text(encoding="utf-8")
+    [found] = scored("summarize", tmp_path / "r.jsonl")["files"]
+    assert found["summary"]["all"] == dict.fromkeys(("first", "second", "relative", "interval95"), None) | {
+        "n": 0,
+        "failed": 1,
+    }
+
+
 @needs_real
 def test_published_reviews_keep_their_published_scores() -> None:
     """FastChat's file: 120.8 overall; three stored scores are not those of the reply's first line."""

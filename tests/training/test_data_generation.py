@@ -86,7 +86,12 @@ def test_a_good_reply_is_a_row(reply: str, tmp_path: Path) -> None:
 @needs_fixtures
 @pytest.mark.parametrize(
     "reply",
-    [*REPLIES["bad"], "Question:\nWhat is <image>?\n===\nAnswer:\nx", Text("Question:\nx\n===\nAnswer:\nIt", "length")],
+    [
+        *REPLIES["bad"],
+        "Question:\nx\n===\nAnswer:\ny\n\nQuestion:\nz?",
+        "Question:\nWhat is <image>?\n===\nAnswer:\nx",
+        Text("Question:\nx\n===\nAnswer:\nIt", "length"),
+    ],
 )
 def test_a_bad_reply_is_kept_aside_and_asked_for_again(reply: str | Text, tmp_path: Path) -> None:
     out, bad = tmp_path / "rows.json", contexts()[0]

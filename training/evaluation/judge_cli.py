@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llava_engine.errors import DataError, UsageError
+from llava_engine.files.atomic import write_text
 from llava_engine.flags import mounted
 from llava_engine.terminal_safe import strip_control
 from training.evaluation.judge_command import JudgeChoice, judged
@@ -93,23 +94,31 @@ def summarize(
         Path | None,
         typer.Option("--questions", metavar="FILE", help="What was asked: intervals by picture, not by question."),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a review has no scores.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, figures not rounded.")] = False,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables here, too.")
+    ] = None,
 ) -> None:
     """How good the second answers are, in per cent of the first, by category.
 
     Reviews without scores are left out and counted; --rule original averages them in as -1, as the original does.
     """
     from training.evaluation.asked import read_questions
-    from training.evaluation.review_summary import as_text, summarize
+    from training.evaluation.review_summary import as_markdown, as_text, summarize
 
     chosen = _rule(rule)
     asked = read_questions(questions).asked if questions is not None else ()
     pictures = {one.key: one.image for one in asked if one.image}
     found = [summarize(path, chosen, reparse=reparse, ignore=ignore or (), pictures=pictures) for path in reviews]
+    if markdown is not None:
+        write_text(markdown, strip_control("\n".join(map(as_markdown, found))))
     if as_json:
         typer.echo(json.dumps({"files": [one.as_json() for one in found]}, ensure_ascii=False))
     else:
         typer.echo(strip_control("\n\n".join(map(as_text, found))))
+    if strict and any(one.failed for one in found):
+        raise typer.Exit(1)
 
 
 @grade.command("mmvet")

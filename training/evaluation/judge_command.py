@@ -78,11 +78,10 @@ def judged(choice: JudgeChoice, work: Work[Any], out: Path, what: str) -> Ran | 
         within_s=choice.timeout, tell=lambda line: typer.echo(strip_control(line), err=True),
     )  # fmt: skip
     with closing(judge):
-        asks = [ask for task in work.tasks.values() for ask in work.asks(task)]
         if choice.dry_run:
-            typer.echo(_dry(choice, judge, asks))
+            typer.echo(_dry(choice, judge, _asks(work)))
             return None
-        if choice.budget is not None and (price := _price(choice, judge, asks)) > choice.budget:
+        if choice.budget is not None and (price := _price(choice, judge, _asks(work))) > choice.budget:
             raise UsageError(f"--budget: it may cost {price:.2f}, which is more.", "See --dry-run, or ask for less.")
         with interruptible() as cancelled:
             ran = carry_out(
@@ -99,6 +98,10 @@ def judged(choice: JudgeChoice, work: Work[Any], out: Path, what: str) -> Ran | 
     if ran.failed:
         raise typer.Exit(FAILED)
     return ran
+
+
+def _asks(work: Work[Any]) -> list[Ask]:
+    return [ask for task in work.tasks.values() for ask in work.asks(task)]
 
 
 def _dry(choice: JudgeChoice, judge: Judge, asks: Sequence[Ask]) -> str:

@@ -97,11 +97,11 @@ class Ran:
 
 
 def hashes(**files: Path) -> dict[str, str]:
-    """SHA-256 of each file, for a header. Raises DataError."""
+    """The beginning of each file's SHA-256, for a header. Raises DataError."""
     found = {}
     for name, path in files.items():
         try:
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         except OSError as error:
             raise DataError(f"{path} can not be read: {error.strerror}.") from None
     return found

@@ -158,12 +158,28 @@ def as_text(summary: Summary) -> str:
     width = max(map(len, summary.parts))
     lines += ["", f"{'':<{width}}  second/first             95 %   first  second      n  failed"]
     for name, part in summary.parts.items():
-        first, second = (None if mean is None else round(mean / _SCALE, 3) for mean in (part.first, part.second))
-        relative = second / first * 100 if first and second is not None else None
-        between = f"{part.interval.low:.1f} to {part.interval.high:.1f}" if part.interval else ""
-        figures = f"{_number(relative):>12}  {between:>15}  {_number(first, _SCALE):>6}  {_number(second, _SCALE):>6}"
-        lines.append(f"{name:<{width}}  {figures}  {part.n:>5}  {part.failed:>6}")
+        relative, between, first, second = _figures(part)
+        figures = f"{relative:>12}  {between:>15}  {first:>6}  {second:>6}  {part.n:>5}  {part.failed:>6}"
+        lines.append(f"{name:<{width}}  {figures}")
     return "\n".join(lines)
+
+
+def as_markdown(summary: Summary) -> str:
+    """The same figures as a table in Markdown."""
+    lines = [f"{summary.file}, rule {summary.rule}", "", "| | second/first, % | 95 % | first | second | n | failed |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, part in summary.parts.items():
+        cells = [name.replace("|", "\\|"), *_figures(part), str(part.n), str(part.failed)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _figures(part: Part) -> tuple[str, str, str, str]:
+    """Relative, its interval, first and second, of means that are rounded to three decimals as the original's."""
+    first, second = (None if mean is None else round(mean / _SCALE, 3) for mean in (part.first, part.second))
+    relative = second / first * 100 if first and second is not None else None
+    between = f"{part.interval.low:.1f} to {part.interval.high:.1f}" if part.interval else ""
+    return _number(relative), between, _number(first, _SCALE), _number(second, _SCALE)
 
 
 def _number(value: float | None, times: float = 1) -> str:
