@@ -64,7 +64,7 @@ class Source:
         UsageError: a name is empty.
     """
 
-    model: str | None = _flag(None, "A LLaVA: a folder, or a hub id in the cache. Else the tiny one.", "FOLDER|ID", "m")
+    model: str | None = _flag(None, "A model: a folder, or a hub id in the cache. Else the tiny one.", "FOLDER|ID", "m")
     base: str | None = _flag(None, "What an adapter or a projector goes onto.", "FOLDER|ID")
     tower: str | None = _flag(None, "The vision tower, where the model lacks it.", "FOLDER|ID")
     template: str | None = _flag(None, "How conversations are written, in place of its own.", "NAME")

@@ -26,14 +26,14 @@ class LlavaGroup(LazyGroup):
         "chat": Mount("Talk", "llava_tui.commands.chat", "Talk about pictures, full screen."),
         "ask": Mount("Talk", "llava_tui.commands.ask", "Ask one question, get the answer, for people and pipes."),
         "serve": Mount("Talk", "llava_tui.commands.serve", "An OpenAI-compatible API, and a page, over a model."),
-        "train": Mount("Train", "training.cli", "Train a model: tiny, pretrain, finetune."),
-        "eval": Mount("Train", "training.evaluation.cli", "Measure a model."),
-        "data": Mount("Train", "training.data_cli", "Make rows to train on, by a text model."),
+        "train": Mount("Train", "training.cli", "Train a model: tiny, pretrain, finetune, embedded."),
+        "eval": Mount("Train", "training.evaluation.cli", "Measure a model: on drawn pictures, on benchmarks."),
+        "data": Mount("Train", "training.data_cli", "Rows to train on, by a text model: generate."),
         "models": Mount(
             "Weights", "llava_tui.commands.models", "The models here and elsewhere: list, show, get, remove."
         ),
         "convert": Mount(
-            "Weights", "llava_tui.commands.convert", "A model in another layout: hf, original, projector, merged."
+            "Weights", "llava_tui.commands.convert", "A model in another layout: hf, original, projector, merged, gguf."
         ),
         "delta": Mount(
             "Weights", "llava_tui.commands.delta", "Weights published as a difference: apply, make, verify."
@@ -46,9 +46,11 @@ EXAMPLES = """\b
 Examples:
   llava chat                                a conversation with the model that comes along
   llava chat photo.jpg --model ~/llava-7b   about a picture, with a model of yours
+  llava chat --engine http://gpu1:8000      with a model that a server has
   llava ask -i photo.jpg -q "What is this?"
   llava ask -i a.png -i b.png -q "What differs?" --json
   curl -s https://example.org/a.png | llava ask -i - "What is this?"
+  llava serve                               a model for other programs, and a page
 """
 
 

@@ -71,18 +71,28 @@ Data = Annotated[
 Images = Annotated[
     Path | None, typer.Option("--images", metavar="DIR", help="The folder that the rows' pictures are in.")
 ]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="End after so many steps …")]
-Minutes = Annotated[float | None, typer.Option("--minutes", help="… or after so many minutes of training.")]
+Steps = Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="End after so many steps …")]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", metavar="N", help="… or after so many minutes of training.")
+]
 Rate = Annotated[
     float | None,
-    typer.Option("--rate", help="The highest learning rate; by default that of LLaVA's recipes, and the world's own."),
+    typer.Option(
+        "--rate",
+        metavar="R",
+        help="The highest learning rate; by default that of LLaVA's recipes, and the world's own.",
+    ),
 ]
-Batch = Annotated[int | None, typer.Option("--batch", min=1, help="Rows a step, or pictures of the world.")]
-Seed = Annotated[int, typer.Option("--seed", help="The same seed and steps give the same weights.")]
+Batch = Annotated[
+    int | None, typer.Option("--batch", metavar="N", min=1, help="Rows a step, or pictures of the world.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="S", help="The same seed and steps give the same weights.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the state in --out.")]
-SaveMinutes = Annotated[float, typer.Option("--save-minutes", help="Write model and state this often.")]
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes that prepare batches.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Processor cores for the training itself.")]
+SaveMinutes = Annotated[float, typer.Option("--save-minutes", metavar="N", help="Write model and state this often.")]
+Workers = Annotated[int, typer.Option("--workers", metavar="N", min=0, help="Processes that prepare batches.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", min=1, help="Processor cores for the training itself.")
+]
 Device = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")]
 PrecisionChoice = Annotated[PrecisionOption, typer.Option("--precision", help="bf16 where the machine is fast at it.")]
 
@@ -93,11 +103,12 @@ def tiny(
     only: Annotated[
         Start | None, typer.Option("--only", help="Make one part, so that parts can run side by side.")
     ] = None,
-    tower_steps: Annotated[int, typer.Option("--tower-steps", min=1, help="How long the tower is trained.")] = (
-        PLAN.tower.steps
-    ),
+    tower_steps: Annotated[
+        int, typer.Option("--tower-steps", metavar="N", min=1, help="How long the tower is trained.")
+    ] = (PLAN.tower.steps),
     language_steps: Annotated[
-        int, typer.Option("--language-steps", min=1, help="How long the language model is trained on text.")
+        int,
+        typer.Option("--language-steps", metavar="N", min=1, help="How long the language model is trained on text."),
     ] = PLAN.language.steps,
     seed: Seed = 0,
     resume: Resume = False,
@@ -105,7 +116,10 @@ def tiny(
     workers: Workers = 1,
     device: Device = "auto",
 ) -> None:
-    """Make a tiny LLaVA to begin with: a tower that knows drawn shapes, a language model that knows words."""
+    """Make a tiny LLaVA to begin with.
+
+    Its tower knows drawn shapes, its language model knows words.
+    """
     from training.embedded.rebuild import make_start
 
     plan = replace(
@@ -139,7 +153,10 @@ def pretrain(
     source: Source,
     placement: Placement,
 ) -> None:
-    """Align the projector on captions; tower and language model stay as they are."""
+    """Align the projector on captions.
+
+    Tower and language model stay as they are.
+    """
     from training import tuning
 
     run = _run(out, steps, minutes, seed, resume, save_minutes, workers, threads, precision, placement)
@@ -161,6 +178,7 @@ def finetune(
         float | None,
         typer.Option(
             "--unfreeze-at",
+            metavar="PART",
             min=0,
             max=1,
             help="Train the tower too after this part of the run; 0.8 for the world, else never.",
@@ -177,7 +195,10 @@ def finetune(
     source: Source,
     placement: Placement,
 ) -> None:
-    """Train projector and language model on conversations about pictures; late in the run the tower too."""
+    """Train projector and language model on conversations.
+
+    Conversations about pictures; over the picture world the tower learns too, late in the run.
+    """
     from training import tuning
 
     usual = Curriculum().unfreeze_at if data == tuning.WORLD else 1.0
@@ -192,13 +213,17 @@ def embedded(
     out: Out,
     seed: Seed = 0,
     scale: Annotated[
-        float, typer.Option("--scale", min=0, help="All steps times this; 0.001 tries the way in a minute.")
+        float,
+        typer.Option("--scale", metavar="X", min=0, help="All steps times this; 0.001 tries the way in a minute."),
     ] = 1.0,
     threads: Threads = 1,
     workers: Workers = 1,
     device: Device = "auto",
 ) -> None:
-    """Rebuild the model that comes along, from nothing, stage by stage; call it again to go on where it stopped."""
+    """Rebuild the model that comes along, from nothing.
+
+    Stage by stage; called again, it goes on where it stopped.
+    """
     from training.embedded.rebuild import rebuild
 
     stopped = rebuild(out, PLAN.scaled(scale), _means(device, workers, threads), seed, _progress())

@@ -35,9 +35,9 @@ def generate(
     *,
     choice: JudgeChoice,
 ) -> None:
-    """Have a text model write rows about pictures that it reads captions and boxes of.
+    """Have a text model write rows about pictures.
 
-    Its key comes from LLAVA_JUDGE_KEY or OPENAI_API_KEY. A reply in another form is kept aside in OUT's failed file;
+    It reads their captions and boxes. Its key comes from LLAVA_JUDGE_KEY or OPENAI_API_KEY. A reply in another form is kept aside in OUT's failed file;
     the exit status is then 3, and a further run asks for it again.
     """
     from training.data_generation import ROWS, Sampling, read_wanted

@@ -42,7 +42,7 @@ def needs() -> list[Need]:
         extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
         if name:
             found.append(Need(name[0], extra[1] if extra else "", _installed(name[0])))
-    return sorted(found, key=lambda need: (need.extra in {"test", "dev"}, need.extra))
+    return sorted(found, key=lambda need: (need.extra in {"test", "clients", "dev"}, need.extra))
 
 
 def pip_line(extra: str) -> str:

@@ -57,7 +57,10 @@ def list_models(
         str | None, typer.Option("--engine-key-file", metavar="FILE", help="Its key; else LLAVA_ENGINE_KEY.")
     ] = None,
 ) -> None:
-    """List the published models, those in the hub cache, and the folders that you have opened."""
+    """List the published models, the hub cache's, and your folders.
+
+    Yours are those that a command has opened.
+    """
     from llava_tui.commands.model_list import facts, facts_of_server, page, page_of_server
 
     if (source := EngineSource(engine=engine, engine_key_file=engine_key_file)).engine is not None:

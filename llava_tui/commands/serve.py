@@ -66,15 +66,18 @@ Examples:
   llava serve --model ~/llava-v1.5-7b --quantize int8 --slots 4
   llava serve --host 0.0.0.0 --api-key-file key.txt
   LLAVA_SERVE_KEY=… llava serve --host 0.0.0.0 --log json
+  llava chat --engine http://127.0.0.1:8000
 """
 )
 @options.opening
 def serve(
     source: Source,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one, and says which.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one, and says which.")
+    ] = 8000,
     name: Annotated[
-        str | None, typer.Option("--name", metavar="N", help="What the model is called, in place of its own.")
+        str | None, typer.Option("--name", metavar="NAME", help="What the model is called, in place of its own.")
     ] = None,
     slots: Annotated[
         int | None,
@@ -110,7 +113,9 @@ def serve(
     votes: Annotated[
         Path | None, typer.Option("--votes", metavar="FILE", help="Keep votes on answers there; else nowhere.")
     ] = None,
-    log: Annotated[LogForm, typer.Option("--log", help="How a request's line is written.")] = LogForm.text,
+    log: Annotated[
+        LogForm, typer.Option("--log", metavar="FORM", help="text, json: a line for each request, on standard error.")
+    ] = LogForm.text,
     *,
     placement: Placement,
 ) -> None:

@@ -45,6 +45,27 @@ def test_every_command_explains_itself(name: str) -> None:
     assert f"Usage: llava {name}" in done.stdout
 
 
+@pytest.mark.parametrize("group", ["train", "eval", "eval scienceqa", "eval mmvet", "eval mmbench", "models", "delta"])
+def test_a_list_of_commands_says_what_each_does_whole(group: str) -> None:
+    """On a terminal of 80 columns; typer cuts a line that is longer, and "..." tells nobody anything."""
+    done = llava(*group.split(), "--help", COLUMNS="80")
+    listed = done.stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert listed
+    assert "..." not in listed
+
+
+@pytest.mark.parametrize("name", ["train", "models", "delta"])
+def test_where_the_commands_of_a_group_are_named_none_is_left_out(name: str) -> None:
+    listed = llava(name, "--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    commands = {line.split()[0] for line in listed.splitlines() if line[:3].strip()}
+    assert commands == set(LlavaGroup.mounts[name].help.rpartition(": ")[2].rstrip(".").split(", "))
+
+
+def test_the_layouts_of_convert_are_named() -> None:
+    named = LlavaGroup.mounts["convert"].help.rpartition(": ")[2].rstrip(".").split(", ")
+    assert f"<{'|'.join(named)}>" in llava("convert", "--help").stdout
+
+
 def test_version() -> None:
     assert llava("--version").stdout == f"llava {version('llava')}\n"
 

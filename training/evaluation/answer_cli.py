@@ -23,14 +23,20 @@ if TYPE_CHECKING:
 FAILED = 3
 """The exit status where questions could not be answered; a further run tries them again."""
 
-Questions = Annotated[Path, typer.Argument(metavar="QUESTIONS", help="JSON lines, or ScienceQA's list of rows.")]
+Questions = Annotated[
+    Path, typer.Argument(metavar="QUESTIONS", help="JSON lines of question_id, image and text; or ScienceQA's rows.")
+]
 Images = Annotated[Path, typer.Option("--images", metavar="DIR", help="The folder of the pictures.")]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The answers; gone on with if it was begun.")]
 Shard = Annotated[str | None, typer.Option("--shard", metavar="I/N", help="The I-th of N parts of the questions.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="The first N questions only.")]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", metavar="N", min=1, help="Of an answer, at most.")]
-Temperature = Annotated[float, typer.Option("--temperature", metavar="T", help="0 says the likeliest word.")]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The same seed, the same answers.")]
+MaxNewTokens = Annotated[
+    int, typer.Option("--max-new-tokens", metavar="N", min=1, help="An answer ends here at the latest.")
+]
+Temperature = Annotated[
+    float, typer.Option("--temperature", metavar="T", help="0 always says the likeliest; higher is freer.")
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="S", help="The same seed gives the same text.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Begin again; the answers that are there are lost.")]
 
 

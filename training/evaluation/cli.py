@@ -13,7 +13,17 @@ from llava_engine.opening import MOST_SLOTS, EngineSource, Placement
 from training.evaluation import answer_cli, judge_cli, score_cli
 from training.evaluation.old_names import TakesOldNames
 
-app = typer.Typer(help="Measure a model.", no_args_is_help=True)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure a model: on pictures that are drawn here, or on a benchmark's questions.",
+    epilog="""\b
+Examples:
+  llava eval pictures                     the model that comes along, on drawn pictures
+  llava eval vqa questions.jsonl --images photos --out answers.jsonl --model ~/llava-7b
+  llava eval score textvqa answers.jsonl --truth TextVQA_0.5.1_val.json
+  llava eval compare textvqa answers.jsonl others.jsonl --truth TextVQA_0.5.1_val.json
+""",
+)
 app.command("vqa", cls=TakesOldNames)(answer_cli.vqa)
 app.command("merge")(answer_cli.merge)
 app.command("score")(score_cli.score)
@@ -32,7 +42,7 @@ app.add_typer(score_cli.mmbench, name="mmbench")
 
 @score_cli.mmbench.callback()
 def mmbench() -> None:
-    """MMBench: its questions."""
+    """MMBench: run."""
 
 
 # A file that holds these two lines keeps the rest of its text: README.md and the model card.
@@ -50,17 +60,12 @@ Markdown = Annotated[
 ]
 
 
-@app.callback()
-def evaluation() -> None:
-    """Measure a model."""
-
-
 @app.command("pictures")
 @mounted(typer.Option)
 def pictures(
-    count: Annotated[int, typer.Option("--pictures", "-n", min=2, help="New pictures a column.")] = 100,
-    seed: Annotated[int, typer.Option("--seed", help="Another seed, other pictures.")] = 0,
-    items: Annotated[int, typer.Option("--items", min=1, max=8, help="Most items in a picture.")] = 4,
+    count: Annotated[int, typer.Option("--pictures", "-n", metavar="N", min=2, help="New pictures a column.")] = 100,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Another seed, other pictures.")] = 0,
+    items: Annotated[int, typer.Option("--items", metavar="N", min=1, max=8, help="Most items in a picture.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
     markdown: Markdown = None,
     slots: Slots = None,
@@ -68,7 +73,7 @@ def pictures(
     source: EngineSource,
     placement: Placement,
 ) -> None:
-    """How well a model answers about drawn pictures, by kind of question.
+    """Ask a model about drawn pictures: a table by kind of question.
 
     Asks about new pictures, in wordings and about kind-colour pairs that training never has, about pictures drawn by
     other code, and as a control with the wrong picture.

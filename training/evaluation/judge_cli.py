@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from training.evaluation.judge import Ask
     from training.evaluation.review import Rule
 
-grade = typer.Typer(help="Have a judge grade answers: MM-Vet's.", no_args_is_help=True)
+grade = typer.Typer(help="Have a judge grade answers: mmvet.", no_args_is_help=True)
 
 Strict = Annotated[bool, typer.Option("--strict", help="Exit 1 if an answer is missing, double or unknown.")]
 RuleName = Annotated[
@@ -43,9 +43,9 @@ def review(
     *,
     choice: JudgeChoice,
 ) -> None:
-    """Have a judge compare two files of answers, question by question.
+    """Have a judge compare two answer files.
 
-    Its key comes from LLAVA_JUDGE_KEY or OPENAI_API_KEY. What it said is kept: a run that was stopped goes on, and the
+    Question by question. Its key comes from LLAVA_JUDGE_KEY or OPENAI_API_KEY. What it said is kept: a run that was stopped goes on, and the
     same questions cost nothing a second time.
     """
     from training.evaluation.asked import read_questions
@@ -100,9 +100,9 @@ def summarize(
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the tables here, too.")
     ] = None,
 ) -> None:
-    """How good the second answers are, in per cent of the first, by category.
+    """Add a judge's reviews up, by category.
 
-    Reviews without scores are left out and counted; --rule original averages them in as -1, as the original does.
+    The second answers in per cent of the first.     Reviews without scores are left out and counted; --rule original averages them in as -1, as the original does.
     """
     from training.evaluation.asked import read_questions
     from training.evaluation.review_summary import as_markdown, as_text, summarize
@@ -138,7 +138,10 @@ def grade_mmvet(
     *,
     choice: JudgeChoice,
 ) -> None:
-    """Have a judge grade answers to MM-Vet; `llava eval mmvet table` makes the table."""
+    """Have a judge grade answers to MM-Vet.
+
+    `llava eval mmvet table` makes the table.
+    """
     from training.evaluation.judged_run import Work, hashes
     from training.evaluation.mmvet_grading import GRADES, HEAD, read_graded
 

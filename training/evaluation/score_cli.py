@@ -28,9 +28,9 @@ Images = Annotated[
 ]
 NoPictures = Annotated[bool, typer.Option("--no-pictures", help="Leave the pictures out of the report.")]
 
-scienceqa = typer.Typer(help="ScienceQA: its rows, its table.", no_args_is_help=True)
-mmvet = typer.Typer(help="MM-Vet: its table.", no_args_is_help=True)
-mmbench = typer.Typer(help="MMBench: its questions.", no_args_is_help=True)
+scienceqa = typer.Typer(help="ScienceQA: convert, run, score.", no_args_is_help=True)
+mmvet = typer.Typer(help="MM-Vet: table.", no_args_is_help=True)
+mmbench = typer.Typer(help="MMBench: run.", no_args_is_help=True)
 
 SETS = ("pope", "mme", "gqa", "textvqa", "vqav2", "vizwiz", "mmbench", "seed")
 RULES = {"mmbench": ("letters", "exact"), "seed": ("exact", "letters")}
@@ -105,7 +105,10 @@ def compare(
     images: Images = None,
     no_pictures: NoPictures = False,
 ) -> None:
-    """Compare two answer files question by question: who got what right, and whether that can be chance."""
+    """Compare two answer files, question by question.
+
+    Who got what right, and whether that can be chance.
+    """
     from llava_engine.terminal_safe import strip_control
     from training.evaluation import compare as comparing
     from training.evaluation.answers import read_answers
@@ -168,7 +171,10 @@ def scienceqa_score(
     images: Images = None,
     no_pictures: NoPictures = False,
 ) -> None:
-    """Score answers to ScienceQA: nine columns, and by name what could not be read. Nothing is drawn by chance."""
+    """Score answers to ScienceQA.
+
+    Nine columns, and by name what could not be read. Nothing is drawn by chance.
+    """
     from typing import cast
 
     from llava_engine.files.atomic import write_text
@@ -221,7 +227,10 @@ def mmvet_table(
     images: Images = None,
     no_pictures: NoPictures = False,
 ) -> None:
-    """MM-Vet's table from a judge's grades: by capability and by combination of capabilities."""
+    """Make MM-Vet's table of a judge's grades.
+
+    By capability and by combination of capabilities.
+    """
     from training.evaluation.mmvet import score_mmvet
 
     result = score_mmvet(grades, truth, runs)
