@@ -37,8 +37,8 @@ def generate(
 ) -> None:
     """Have a text model write rows about pictures.
 
-    It reads their captions and boxes. Its key comes from LLAVA_JUDGE_KEY or OPENAI_API_KEY. A reply in another form is kept aside in OUT's failed file;
-    the exit status is then 3, and a further run asks for it again.
+    It reads their captions and boxes. Its key comes from LLAVA_JUDGE_KEY or OPENAI_API_KEY. A reply in another form is
+    kept aside in OUT's failed file; the exit status is then 3, and a further run asks for it again.
     """
     from training.data_generation import ROWS, Sampling, read_wanted
     from training.evaluation.judged_run import Work, hashes

@@ -45,7 +45,9 @@ def test_every_command_explains_itself(name: str) -> None:
     assert f"Usage: llava {name}" in done.stdout
 
 
-@pytest.mark.parametrize("group", ["train", "eval", "eval scienceqa", "eval mmvet", "eval mmbench", "models", "delta"])
+@pytest.mark.parametrize(
+    "group", ["train", "eval", "eval scienceqa", "eval mmvet", "eval mmbench", "eval grade", "data", "models", "delta"]
+)
 def test_a_list_of_commands_says_what_each_does_whole(group: str) -> None:
     """On a terminal of 80 columns; typer cuts a line that is longer, and "..." tells nobody anything."""
     done = llava(*group.split(), "--help", COLUMNS="80")
@@ -54,7 +56,7 @@ def test_a_list_of_commands_says_what_each_does_whole(group: str) -> None:
     assert "..." not in listed
 
 
-@pytest.mark.parametrize("name", ["train", "models", "delta"])
+@pytest.mark.parametrize("name", ["train", "data", "models", "delta"])
 def test_where_the_commands_of_a_group_are_named_none_is_left_out(name: str) -> None:
     listed = llava(name, "--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
     commands = {line.split()[0] for line in listed.splitlines() if line[:3].strip()}

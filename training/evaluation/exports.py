@@ -113,7 +113,7 @@ def _write_workbook(out: Path, rows: Sequence[Sequence[Any]]) -> None:
     except ImportError:
         raise UsageError(
             f"openpyxl writes {out.name}, and is not installed; {out.with_suffix('.tsv').name} was written.",
-            "pip install 'llava[eval]'",
+            "Install it with: pip install -c constraints.txt '.[eval]'",
         ) from None
     book = openpyxl.Workbook()
     for row in rows:

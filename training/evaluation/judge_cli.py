@@ -45,8 +45,8 @@ def review(
 ) -> None:
     """Have a judge compare two answer files.
 
-    Question by question. Its key comes from LLAVA_JUDGE_KEY or OPENAI_API_KEY. What it said is kept: a run that was stopped goes on, and the
-    same questions cost nothing a second time.
+    Question by question. Its key comes from LLAVA_JUDGE_KEY or OPENAI_API_KEY. What it said is kept: a run that was
+    stopped goes on, and the same questions cost nothing a second time.
     """
     from training.evaluation.asked import read_questions
     from training.evaluation.judged_run import Form, Work, as_lines, hashes
@@ -102,7 +102,8 @@ def summarize(
 ) -> None:
     """Add a judge's reviews up, by category.
 
-    The second answers in per cent of the first.     Reviews without scores are left out and counted; --rule original averages them in as -1, as the original does.
+    The second answers in per cent of the first. Reviews without scores are left out and counted; --rule original
+    averages them in as -1, as the original does.
     """
     from training.evaluation.asked import read_questions
     from training.evaluation.review_summary import as_markdown, as_text, summarize

@@ -15,7 +15,7 @@ HELD = ("--device", "--dtype", "--context")
 NOT_HELD = ("quantize", "max_memory", "devices")
 _ONLY_OURS = ("base", "tower", "template", "force")
 _LEAST_VERSION = (5, 23)
-_EXTRA = "pip install 'llava[hf]'"
+_EXTRA = "Install it with: pip install -c constraints.txt '.[hf]'"
 
 
 def check_asked(found: ForeignFolder, source: Source, placement: Placement) -> None:
@@ -37,7 +37,7 @@ def check_asked(found: ForeignFolder, source: Source, placement: Placement) -> N
         )
     if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < _LEAST_VERSION:
         least = ".".join(map(str, _LEAST_VERSION))
-        raise ModelError(f"transformers {version} is too old for {found.folder}: {least} is needed.", f"{_EXTRA} -U")
+        raise ModelError(f"transformers {version} is too old for {found.folder}: {least} is needed.", _EXTRA)
 
 
 def transformers_version() -> str | None:

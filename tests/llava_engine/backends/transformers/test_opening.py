@@ -143,7 +143,7 @@ def test_what_only_ours_have_is_refused_by_its_name(source: Source, folder: Path
 
 def test_without_the_extra_it_is_named(folder: Path) -> None:
     with patch("llava_engine.backends.transformers.asked.metadata.version", side_effect=PackageNotFoundError):
-        assert refused(folder).remedy == "pip install 'llava[hf]'"
+        assert refused(folder).remedy == "Install it with: pip install -c constraints.txt '.[hf]'"
     with patch("llava_engine.backends.transformers.asked.metadata.version", return_value="5.4.1"):
         assert "too old" in refused(folder).cause
 
