@@ -148,7 +148,10 @@ def export(
 def sets(
     as_json: Annotated[bool, typer.Option("--json", help="A JSON list.")] = False,
 ) -> None:
-    """What can be scored: what each set measures, where its files come from, what is needed, the command."""
+    """List the sets that can be scored.
+
+    What each set measures, where its files come from, what is needed, the command.
+    """
     from training.evaluation.sets import SETS as KNOWN
     from training.evaluation.sets import as_text
 
