@@ -247,8 +247,8 @@ class EngineLike(Protocol):
         """
         ...
 
-    def count(self, conversation: Conversation) -> TokenCount | None:
-        """How many tokens the conversation costs as a prompt; None where that can not be known."""
+    def count(self, conversation: Conversation, *, begun: str = "") -> TokenCount | None:
+        """How many tokens a conversation costs as a prompt, with how its answer begins; None where nobody knows."""
         ...
 
     def close(self) -> None:

@@ -145,15 +145,15 @@ class Engine:
         """
         return answers_in_order(self, questions, Sampling(**sampling))
 
-    def count(self, conversation: Conversation) -> TokenCount:
-        """How many tokens the conversation costs as a prompt.
+    def count(self, conversation: Conversation, *, begun: str = "") -> TokenCount:
+        """How many tokens the conversation costs as a prompt, with how its answer begins.
 
         Raises:
             ConversationError: it has none.
             ContextOverflowError: its text is so long that it can not fit, and is not counted.
         """
-        self._check_letters(conversation)
-        return Question(self._encoder.encode(conversation), conversation.pictures).count
+        self._check_letters(conversation, begun)
+        return Question(self._encoder.encode(conversation, begun), conversation.pictures).count
 
     def activity(self) -> Activity:
         """What it does now, and did since it was loaded."""

@@ -123,6 +123,7 @@ class Scheduler:
                     running = dict(self._running)  # who joins in this step has a token of it from its prompt
                     self._read()
                     self._decode(running)
+                    del running  # who waits for the next one holds no pictures of the last
                 except BaseException as error:  # a defect of ours: whoever is concerned learns of it, and it goes on
                     self._fail_all(error)
         self._end_all()

@@ -96,8 +96,10 @@ class ParityEngine:
             tokens_per_second=(len(new) - 1) / seconds if len(new) > 1 and seconds > 0 else 0.0,
         )
 
-    def count(self, conversation: Conversation) -> TokenCount:
-        """How many tokens the conversation costs as a prompt."""
+    def count(self, conversation: Conversation, *, begun: str = "") -> TokenCount:
+        """How many tokens the conversation costs as a prompt; raises `ConversationError` for a begun answer."""
+        if begun:
+            raise ConversationError("The original has no begun answers.", _REMEDY)
         return TokenCount(self._read(conversation)[1].shape[1], self._picture_tokens(conversation))
 
     def close(self) -> None:

@@ -12,17 +12,25 @@ if TYPE_CHECKING:
 
 Way = Literal["crop", "pad", "resize"]
 _MEAN = (122, 116, 104)  # CLIP's mean colour, as the original pads
+LARGEST = 2048
+"""Pixels of a side, three times what any of these models sees. A line of 65,000 pixels, padded, would be 13 GB."""
 
 
 def squared(image: Image.Image, way: Way) -> Image.Image:
-    """The middle of it, the whole of it between bars of the mean colour, or the whole of it squashed."""
+    """The middle of it, the whole of it between bars of the mean colour, or the whole of it squashed.
+
+    No side is longer than `LARGEST`: what is, is made smaller.
+    """
     from PIL import Image, ImageOps
 
-    short, long = min(image.size), max(image.size)
+    short, long = (min(side, LARGEST) for side in sorted(image.size))
     if way == "crop":
         return ImageOps.fit(image, (short, short))
     if way == "resize":
         return image.resize((short, short), Image.Resampling.BICUBIC)
+    if long < max(image.size):
+        across, down = (max(1, round(side * long / max(image.size))) for side in image.size)
+        image = image.resize((across, down), Image.Resampling.BICUBIC)
     whole = Image.new("RGB", (long, long), _MEAN)
     whole.paste(image, ((long - image.width) // 2, (long - image.height) // 2))
     return whole

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from llava_engine.errors import PictureError
 from llava_engine.pictures.fetching import ForbiddenAddressError, fetch
@@ -28,6 +29,8 @@ from llava_engine.server.protocol import PictureMode
 from llava_engine.server.settings import Settings
 
 KEPT_BYTES = 256 * 2**20
+DECODED_BYTES = 2**30
+"""Of the pictures of all requests that are being answered. A picture of a few kB may have 40 million pixels."""
 _THREADS = 2
 _FETCHES = 4
 _FETCH_S = 15.0
@@ -45,6 +48,9 @@ class Pictures:
     def __init__(self, settings: Settings) -> None:
         self.kept_bytes = 0
         self._settings = settings
+        self._used: WeakValueDictionary[tuple[str, PictureMode], Picture] = WeakValueDictionary()
+        self._decoded = 0
+        self._turn, self._freed = asyncio.Lock(), asyncio.Event()
         self._kept: OrderedDict[tuple[str, PictureMode], tuple[Picture, int]] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(_THREADS, "pictures")
@@ -63,6 +69,25 @@ class Pictures:
                 "invalid_image",
             )
         return [await self._open(address, mode) for address in addresses]
+
+    async def take_room(self, pictures: Sequence[Picture]) -> int:
+        """Wait until there is room for so many decoded pictures, first come, first served; how much, for `give_back`.
+
+        Those of one request that need more than there is are let in when nobody else has any.
+        """
+        room = sum(3 * width * height for width, height in {one.sha256: one.size for one in pictures}.values())
+        if room:
+            async with self._turn:
+                while self._decoded and self._decoded + room > DECODED_BYTES:
+                    self._freed.clear()
+                    await self._freed.wait()
+                self._decoded += room
+        return room
+
+    def give_back(self, room: int) -> None:
+        """A request is over, and its pictures with it."""
+        self._decoded -= room
+        self._freed.set()
 
     async def look_at(self, pictures: Sequence[Picture], mode: PictureMode) -> None:
         """Decode what is not decoded yet, and keep it.
@@ -95,13 +120,15 @@ class Pictures:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
-                return self._kept[key][0]
+            if (known := self._used.get(key)) is not None:
+                return known
         # The name is shown in errors only.
         picture = open_picture(data, name="The picture", max_pixels=self._settings.max_pixels, later=True)
         if mode != "default":
             picture = open_picture(squared(picture.image, mode), name=picture.name)
             self._keep(key, picture)
-        return picture
+        with self._lock:  # shown several times, or by several requests: decoded once
+            return self._used.setdefault(key, picture)
 
     def _fetch(self, address: PictureAddress) -> bytes:
         hosts = self._settings.fetch_from

@@ -21,7 +21,7 @@ PictureMode = Literal["default", "crop", "pad", "resize"]
 
 _PLACE = re.compile(r" - at `\$(?P<place>.*)`$", re.DOTALL)
 _LONGEST_SAID = 300  # letters of what msgspec says: it quotes values
-_FIELDS = {"max_new_tokens": "max_completion_tokens", "A": "stop"}
+_FIELDS = {"A": "stop"}
 
 
 class ImageUrl(msgspec.Struct):
@@ -124,8 +124,11 @@ class Request(msgspec.Struct):
         try:
             return Sampling(**given)
         except UsageError as error:
-            name = error.cause.split()[0]
-            raise invalid(error.cause, _FIELDS.get(name, name)) from error
+            name, _, wrong = error.cause.partition(" ")
+            if name == "max_new_tokens":  # by the name that the client knows it by
+                name = "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
+            name = _FIELDS.get(name, name)
+            raise invalid(error.cause if name == "stop" else f"{name} {wrong}", name) from error
 
 
 class Vote(msgspec.Struct):

@@ -164,12 +164,15 @@ class Service:
         places = self._places
         entered = await places.enter()
         answer = RunningAnswer(self.metrics, question.arrived)
+        room = 0
 
         def left() -> None:
             self._answers.discard(answer)
+            self.pictures.give_back(room)
             places.leave(entered)
 
         try:
+            room = await self.pictures.take_room(pictures)
             await self.pictures.look_at(pictures, question.mode)
             engine, threads = self.engine, self._threads
             assert threads is not None
@@ -188,14 +191,14 @@ class Service:
             raise
 
     async def count(self, draft: Draft) -> int:
-        """What a conversation costs as a prompt, in tokens.
+        """What a conversation costs as a prompt, in tokens, with the beginning of its answer.
 
         Raises:
             Problem, LlavaError: it can not be written, or the engine does not know.
         """
         self._check_turns(draft)
         pictures = await self.pictures.open(draft.pictures, "default")
-        count = await asyncio.to_thread(self.engine.count, draft.conversation(pictures))
+        count = await asyncio.to_thread(self.engine.count, draft.conversation(pictures), begun=draft.begun)
         if count is None:
             raise Problem(501, "not_supported", "This engine does not know what a conversation costs.")
         return count.total

@@ -89,7 +89,7 @@ class CrowdEngine:
             tokens_per_second=10.0,
         )
 
-    def count(self, conversation: Conversation) -> TokenCount | None:
+    def count(self, conversation: Conversation, *, begun: str = "") -> TokenCount | None:
         return None
 
     def close(self) -> None:

@@ -120,12 +120,12 @@ class FakeEngine:
             tokens_per_second=20.0,
         )
 
-    def count(self, conversation: Conversation) -> TokenCount | None:
+    def count(self, conversation: Conversation, *, begun: str = "") -> TokenCount | None:
         """One token a word, `card.picture_tokens` a picture."""
         self.threads.add(threading.get_ident())
         if "count" in self._card.cannot:
             return None
-        words = sum(len(message.text.split()) for message in conversation.messages)
+        words = sum(len(message.text.split()) for message in conversation.messages) + len(begun.split())
         pictures = tuple(self._card.picture_tokens or 0 for _ in conversation.pictures)
         return TokenCount(words + sum(pictures), pictures)
 

@@ -177,26 +177,26 @@ class RemoteEngine:
             self._remember(conversation, answer.usage.prompt, reply)
         yield reply
 
-    def count(self, conversation: Conversation) -> TokenCount | None:
+    def count(self, conversation: Conversation, *, begun: str = "") -> TokenCount | None:
         """What the server counts, where it does; else what its last answer said of this very conversation."""
         if "count" not in self._cannot:
             try:
                 answer = self._server.ask(
                     "POST",
                     f"{self._found.base}/chat/completions/input_tokens",
-                    body_of(self._found.model.name, conversation, self._dialect),
+                    body_of(self._found.model.name, conversation, self._dialect, begun=begun),
                     within_s=_COUNT_S,
                     most_bytes=MOST_BYTES,
                 )
             except EngineAwayError:
-                return self._counted(conversation)
+                return None if begun else self._counted(conversation)
             said = answer.json()
             tokens = said.get("input_tokens") if isinstance(said, dict) else None
             if answer.head.status == HTTPStatus.OK and type(tokens) is int and tokens > 0:
                 return TokenCount(tokens, ())
             if answer.head.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.OK):
                 self._cannot |= {"count"}
-        return self._counted(conversation)
+        return None if begun else self._counted(conversation)
 
     def close(self) -> None:
         """Answers that are running end."""

@@ -114,9 +114,12 @@ class TransformersEngine:
             if done.cancel():
                 self._leave(job)
 
-    def count(self, conversation: Conversation) -> TokenCount:
-        """How many tokens the conversation costs as a prompt. Raises `ConversationError` for one that has none."""
-        return _count(self._prompter.prompt(conversation))
+    def count(self, conversation: Conversation, *, begun: str = "") -> TokenCount:
+        """How many tokens the conversation costs as a prompt, with how its answer begins.
+
+        Raises `ConversationError` for one that has none.
+        """
+        return _count(self._prompter.prompt(conversation, begun))
 
     def close(self) -> None:
         """Let running answers end, and the model go."""

@@ -76,6 +76,14 @@ def test_dropping_the_iterator_is_enough(engine: Engine) -> None:
     assert "cancelled" in ended()
 
 
+def test_pictures_that_were_answered_about_are_let_go(engine: Engine) -> None:
+    picture = open_picture(Image.new("RGB", (40, 30), "green"))
+    list(engine.stream(Conversation((Message.user("What?", [picture]),)), Sampling(max_new_tokens=5)))
+    alive = weakref.ref(picture)
+    del picture
+    assert eventually(lambda: alive() is None)
+
+
 @contextmanager
 def endings() -> Iterator[Callable[[], list[str]]]:
     """Why the rows ended that ended meanwhile, whether somebody read it or not."""

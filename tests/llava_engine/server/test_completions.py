@@ -141,7 +141,8 @@ def test_what_is_not_done_here_is_refused_by_name(refused: dict[str, Any]) -> No
     [
         ({"temperature": -1}, "temperature"), ({"temperature": "hot"}, "temperature"), ({"top_p": 0}, "top_p"),
         ({"top_p": 1.5}, "top_p"), ({"top_k": -2}, "top_k"), ({"seed": 2**64}, "seed"), ({"seed": 10**400}, "seed"),
-        ({"max_tokens": 0}, "max_completion_tokens"), ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"max_tokens": 0}, "max_tokens"), ({"max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
         ({"stop": [""]}, "stop"), ({"stop": ["x"] * 17}, "stop"), ({"stream": "yes"}, "stream"),
         ({"messages": []}, "messages"),
         ({"messages": "hi"}, "messages"), ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),

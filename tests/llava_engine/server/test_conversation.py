@@ -103,3 +103,10 @@ def test_a_conversation_that_is_sent_again_has_the_same_pictures_undecoded() -> 
     server.chat({"messages": [user(A, "What?"), {"role": "assistant", "content": "One"}, user(B, "And?")]})
     first, second = (conversation.pictures for conversation in server.engine.conversations)  # type: ignore[attr-defined]
     assert [picture.sha256 for picture in second][:1] == [picture.sha256 for picture in first]
+
+
+def test_a_picture_that_is_shown_several_times_is_there_once() -> None:
+    server = Api(fake(["One"]), Settings())
+    server.chat({"messages": [user(A, "What?", A, B, A)]})
+    first, second, other, last = server.engine.conversations[0].pictures  # type: ignore[attr-defined]
+    assert first is second is last is not other

@@ -116,10 +116,12 @@ def test_stops_and_lengths(engine: EngineLike, server: Live) -> None:
 
 
 def test_counting_is_what_asking_costs(server: Live) -> None:
-    body = {"messages": [user(QUESTIONS[0], SAMPLES[0].read_bytes())]}
-    with server.client() as client:
-        counted = client.post(f"{CHAT}/input_tokens", json=body).json()["input_tokens"]
-    assert counted == server.chat(**body).json()["usage"]["prompt_tokens"]
+    asked = user(QUESTIONS[0], SAMPLES[0].read_bytes())
+    for begun in ([], [{"role": "assistant", "content": "There are two red"}]):
+        body = {"messages": [asked, *begun]}
+        with server.client() as client:
+            counted = client.post(f"{CHAT}/input_tokens", json=body).json()["input_tokens"]
+        assert counted == server.chat(**body).json()["usage"]["prompt_tokens"]
 
 
 def test_what_a_real_engine_refuses(server: Live) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import socket
 import threading
@@ -10,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from llava_engine.server import endpoints, limits, patience
+from llava_engine.server import endpoints, limits, patience, pictures
 from llava_engine.server.settings import Settings
-from tests.llava_engine.server.api import CHAT, HELLO, error, events, fake
+from tests.llava_engine.server.api import CHAT, HELLO, error, events, fake, user
 from tests.llava_engine.server.live import Live, live, request, until
 
 
@@ -217,6 +219,31 @@ def test_a_client_that_does_not_read_holds_nothing_for_ever(monkeypatch: pytest.
                     pass
                 raise OSError("closed in between")
         assert server.metric("running") == 0
+
+
+def test_pictures_that_do_not_fit_in_memory_together_wait_for_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "DECODED_BYTES", 3 * 60 * 40)
+
+    def shows(colour: str) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (60, 40), colour).save(file, "PNG")
+        return request({"messages": [user(file.getvalue(), "What?")]})
+
+    gate = threading.Event()
+    engine = fake([gate, "One"], ["Two"], ["Three"], slots=4)
+    with live(engine) as server:
+        first = server.connect(shows("red"))
+        until(lambda: len(engine.conversations) == 1)
+        leaver, second = server.connect(shows("green")), server.connect(shows("blue"))
+        until(lambda: server.metric("running") == 3)
+        leaver.close()
+        until(lambda: server.metric("running") == 2)
+        assert "Two" in server.chat().text  # who shows none waits for nobody
+        assert len(engine.conversations) == 2
+        gate.set()
+        assert b"One" in read_until(first, b"}}")
+        assert b"Three" in read_until(second, b"}}")
+        until(lambda: at_rest(server))
 
 
 def test_a_large_body_that_is_refused_can_read_why() -> None:

@@ -43,7 +43,7 @@ class Blind:
         yield self.said
         yield Reply(self.said, (), "stop", "", 0, 0, 0, (), 0.0, 0.0)
 
-    def count(self, conversation: Conversation) -> TokenCount | None:
+    def count(self, conversation: Conversation, *, begun: str = "") -> TokenCount | None:
         return None
 
     def close(self) -> None:
