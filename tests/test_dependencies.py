@@ -27,6 +27,7 @@ TOOLS = {
         for package in ("openai", "llm", "litellm", "langchain-openai")
     },
     "pytest-textual-snapshot": ("tests/llava_tui", "snap_compare"),
+    "pytest-xdist": (".ci/run", "--dist loadfile"),
 }
 
 

@@ -183,7 +183,7 @@ def test_every_option_that_is_shown_exists(line: str) -> None:
 def test_the_two_commands_stand_at_the_top() -> None:
     assert SHELL_LINES[:2] == [
         "pip install -c constraints.txt . && llava chat",
-        "pip install -c constraints.txt -e '.[test]' && pytest",
+        "pip install -c constraints.txt -e '.[test]' && pytest -n auto --dist loadfile",
     ]
 
 
