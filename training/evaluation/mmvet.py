@@ -7,7 +7,7 @@ out and it is named too. Grades are of several runs of the judge, whose spread i
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +51,24 @@ def score_mmvet(grades: Path, truth: Path, runs: int | None = None) -> Result:
     missing = tuple(of for of in questions if len(given.get(of, ())) < count)
     unknown = tuple(of for of in given if of not in questions)
     total, spread = round(_mean(totals), 1), round(statistics.pstdev(totals), 1)
-    figures = (
-        Figure("total", total, len(means)),
-        Figure("std over runs", spread),
-        *(Figure(name, part["percent"], part["n"]) for name, part in by_capability.items()),
-        *(Figure(name, part["percent"], part["n"]) for name, part in by_combination.items()),
-    )
     rows = tuple(
         Scored(of, mean, str(questions[of].get("answer", "")), cluster=str(questions[of].get("imagename", "")))
         for of, mean in means.items()
+    )
+
+    def figures_of(parts: Mapping[str, Mapping[str, Any]], belongs: Callable[[str, list[str]], bool]) -> list[Figure]:
+        return [
+            Figure(
+                name, part["percent"], part["n"], rows=tuple(row for row in rows if belongs(name, abilities[row.id]))
+            )
+            for name, part in parts.items()
+        ]
+
+    figures = (
+        Figure("total", total, len(means), rows=rows),
+        Figure("std over runs", spread),
+        *figures_of(by_capability, lambda name, own: name in own),
+        *figures_of(by_combination, lambda name, own: name == "_".join(own)),
     )
     details = {
         "total": total,

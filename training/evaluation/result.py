@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,7 @@ class Figure:
         of: how many questions it is of; None where it is no share of questions.
         right: how many of them were right, where each is right or wrong.
         rows: those questions, for an interval; () where it is no mean of theirs.
+        parts: figures of which it is a weighted sum, each with its weight, where it is one.
     """
 
     name: str
@@ -50,19 +51,30 @@ class Figure:
     of: int | None = None
     right: float | None = None
     rows: tuple[Scored, ...] = field(default=(), repr=False)
+    parts: tuple[tuple[float, Figure], ...] = field(default=(), repr=False)
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
         """95 %, in per cent: Wilson's for right or wrong, else a bootstrap; of pictures where questions share one."""
+        from training.evaluation.intervals import bootstrap, bootstrap_sum, wilson
+
+        if self.parts:
+            return bootstrap_sum([(weight, part._scores, part._clusters) for weight, part in self.parts])
         if not self.rows:
             return None
-        from training.evaluation.intervals import bootstrap, wilson
-
-        clusters = [row.cluster or row.id for row in self.rows]
+        clusters = self._clusters
         shared = len(set(clusters)) < len(clusters)
         if not shared and all(row.score in (0, 1) for row in self.rows):
             return wilson(sum(row.score == 1 for row in self.rows), len(self.rows))
-        return bootstrap([100 * row.score for row in self.rows], clusters if shared else None)
+        return bootstrap(self._scores, clusters if shared else None)
+
+    @property
+    def _scores(self) -> list[float]:
+        return [100 * row.score for row in self.rows]
+
+    @property
+    def _clusters(self) -> list[str]:
+        return [row.cluster or row.id for row in self.rows]
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, with the interval."""
@@ -117,3 +129,23 @@ def share(name: str, rows: Iterable[Scored]) -> Figure:
     listed = tuple(rows)
     right = sum(row.score for row in listed)
     return Figure(name, 100 * right / len(listed) if listed else None, len(listed), right, listed)
+
+
+def f1(name: str, rows: Iterable[tuple[Scored, bool, bool]], of: int | None = None) -> Figure:
+    """F1 of finding something, in per cent; None where there was nothing to find and nothing was found.
+
+    Written as a mean, so that it has an interval as all means: what was found and is there counts twice and is right,
+    what is only found or only there counts once and is wrong.
+
+    Args:
+        name: of the figure.
+        rows: questions; whether it was found, and whether it is there.
+        of: how many questions.
+    """
+    counted: list[Scored] = []
+    for row, found, there in rows:
+        if found or there:
+            one = replace(row, score=float(found and there), cluster=row.cluster or row.id)
+            counted += [one, one] if found and there else [one]
+    right = sum(row.score for row in counted)
+    return Figure(name, 100 * right / len(counted) if counted else None, of, rows=tuple(counted))

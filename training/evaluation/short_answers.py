@@ -14,7 +14,7 @@ from typing import Any
 from llava_engine.errors import DataError
 from training.evaluation.answers import Answer, AnswerFile, join, json_lines, read_json
 from training.evaluation.reading import short_answer, soft_score, without_marks, words_of
-from training.evaluation.result import Figure, Result, Scored, share
+from training.evaluation.result import Figure, Result, Scored, f1, share
 
 UNANSWERABLE = "unanswerable"
 
@@ -143,24 +143,18 @@ def score_vizwiz(file: AnswerFile, truth: Path, questions: Path) -> Result:
         rows.append(_row(image, score, people[image], answer, read, image, str(truths[image].get("question", ""))))
     whole = share("accuracy", rows)
     by_type = _grouped(rows, lambda row: str(truths[row.id].get("answer_type", "")))
-    found = _unanswerable_f1(rows, lambda row: truths[row.id].get("answer_type") == UNANSWERABLE)
+    found = f1(
+        "unanswerable F1",
+        ((row, row.read == UNANSWERABLE, truths[row.id].get("answer_type") == UNANSWERABLE) for row in rows),
+    )
     details = {
         "accuracy": whole.value,
         "by_answer_type": {figure.name: figure.value for figure in by_type},
-        "unanswerable_f1": found,
+        "unanswerable_f1": found.value,
         "per_question": {row.id: row.score for row in rows},
     }
-    figures = (whole, Figure("unanswerable F1", found), *by_type)
+    figures = (whole, found, *by_type)
     return Result("vizwiz", "both processed", joined.coverage, figures, tuple(rows), details=details)
-
-
-def _unanswerable_f1(rows: Iterable[Scored], truly: Callable[[Scored], bool]) -> float | None:
-    """In per cent; None where there was nothing to find."""
-    listed = list(rows)
-    said = [row.read == UNANSWERABLE for row in listed]
-    truth = [truly(row) for row in listed]
-    both = sum(a and b for a, b in zip(said, truth, strict=True))
-    return 200 * both / (sum(said) + sum(truth)) if sum(said) + sum(truth) else None
 
 
 def _row(

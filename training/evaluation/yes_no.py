@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from llava_engine.errors import DataError
 from training.evaluation.answers import Answer, AnswerFile, join, json_lines
 from training.evaluation.reading import mme_reading, pope_yes
-from training.evaluation.result import Figure, Result, Scored
+from training.evaluation.result import Figure, Result, Scored, f1, share
 
 # ---- POPE ----
 
@@ -68,15 +69,20 @@ def score_pope(file: AnswerFile, truth: Path, questions: Path) -> Result:
         )
     categories = {category: count.as_json() for category, count in counts.items()}
     mean_f1 = sum(one["f1"] for one in categories.values()) / len(categories) if categories else 0.0
-    figures = [Figure("mean F1", 100 * mean_f1)]
+    figures = []
     for category, one in categories.items():
+        mine = [row for probe, row in zip(probes, rows, strict=True) if probe.category == category]
+        found = f1(f"{category} F1", ((row, row.read == "yes", row.truth == "yes") for row in mine), one["n"])
+        yes = [replace(row, score=float(row.read == "yes")) for row in mine if row.read is not None]
         figures += [
-            Figure(f"{category} F1", 100 * one["f1"], one["n"]),
-            Figure(f"{category} accuracy", 100 * one["accuracy"], one["n"], one["tp"] + one["tn"]),
-            Figure(f"{category} precision", 100 * one["precision"]),
-            Figure(f"{category} recall", 100 * one["recall"]),
-            Figure(f"{category} yes", 100 * one["yes_ratio"]),
+            replace(found, value=found.value or 0.0),
+            share(f"{category} accuracy", mine),
+            share(f"{category} precision", [row for row in mine if row.read == "yes"]),
+            share(f"{category} recall", [row for row in mine if row.truth == "yes"]),
+            replace(share(f"{category} yes", yes), right=None),
         ]
+    weighed = tuple((1 / len(categories), figure) for figure in figures[::5])
+    figures.insert(0, Figure("mean F1", 100 * mean_f1, parts=weighed))
     details = {"categories": categories, "mean_f1": mean_f1}
     return Result("pope", "published", joined.coverage, tuple(figures), tuple(rows), details=details)
 
@@ -191,10 +197,26 @@ def score_mme(file: AnswerFile, truth: Path, questions: Path | None = None) -> R
         name: sum(tasks[task]["score"] for task in names if task in tasks)
         for name, names in (("perception", PERCEPTION), ("cognition", COGNITION))
     }
-    figures = [Figure(name, value) for name, value in sums.items()]
-    figures += [Figure(task, one["score"], int(one["questions"])) for task, one in tasks.items()]
+    by_name = {task: _mme_figure(task, one, by_task[task]) for task, one in tasks.items()}
+    figures = [
+        Figure(name, sums[name], parts=tuple(part for task in names if task in by_name for part in by_name[task].parts))
+        for name, names in (("perception", PERCEPTION), ("cognition", COGNITION))
+    ]
+    figures += by_name.values()
     details = {"tasks": tasks, **sums, "neither": unread}
     return Result("mme", "published", joined.coverage, tuple(figures), tuple(rows), tuple(unread), details)
+
+
+def _mme_figure(task: str, figures: dict[str, float], pictures: dict[str, list[bool]]) -> Figure:
+    """Points of a task: a sum of two means, of its questions and of its pictures."""
+    questions = [
+        Scored(f"{name} {number}", float(right), cluster=f"{task}/{name}")
+        for name, rights in pictures.items()
+        for number, right in enumerate(rights)
+    ]
+    whole = [Scored(name, float(all(rights)), cluster=f"{task}/{name}") for name, rights in pictures.items()]
+    parts = ((1.0, share("accuracy", questions)), (1.0, share("both right", whole)))
+    return Figure(task, figures["score"], int(figures["questions"]), parts=parts)
 
 
 def _mme_task(pictures: dict[str, list[bool]]) -> dict[str, float]:
