@@ -32,6 +32,7 @@ NOT_HERE = re.compile(
 RUNNABLE = [line for line in SHELL_LINES if "llava" in line and not NOT_HERE.search(line)]
 SERVERS = [line for line in SHELL_LINES if line.startswith("llava serve")]
 EVALUATION = [line for line in SHELL_LINES if re.match("llava eval (sets|vqa|score|compare)", line)]
+ASKING = [line for line in SHELL_LINES if "--engine" in line and "llava chat" not in line]
 CURL = [line for line in SHELL_LINES if line.startswith("curl -s http://127.0.0.1:8000")]
 
 
@@ -155,6 +156,34 @@ def test_the_servers_answer_what_stands_beside_them(line: str, folder: Path) -> 
             assert isinstance(json.loads(done.stdout)["choices"][0]["message"]["content"], str)
         server.terminate()
         assert server.wait(60) == 0
+    finally:
+        server.kill()
+        server.communicate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("line", ASKING)
+def test_other_engines_are_asked_as_it_stands_there(line: str, folder: Path) -> None:
+    """Of a server here, by the model's name that the line says; of the pictures that are measured a few."""
+    name = re.search(r"--model (\S+)", line)
+    code = "from llava_tui.cli import main; main()"
+    words = ["serve", "--port", "0", *(["--name", name[1]] if name else [])]
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env=os.environ | {"LLAVA_HOME": str(folder / "home")},
+    )  # fmt: skip
+    try:
+        assert server.stdout
+        said = re.match(r"(http://[\d.]+:\d+)/v1 ", server.stdout.readline())
+        assert said
+        asked = re.sub(r"https?://[^\s/]+", said[1], line.partition("#")[0])
+        here = shlex.split(asked)[1:] + (["--pictures", "2"] if "eval pictures" in line else [])
+        done = subprocess.run(
+            [sys.executable, "-c", code, *here], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            env=os.environ | {"LLAVA_HOME": str(folder / "home")}, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
     finally:
         server.kill()
         server.communicate()

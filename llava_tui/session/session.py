@@ -25,6 +25,7 @@ from llava_tui.session.conversation_of import Conversations
 from llava_tui.session.draft import Draft
 from llava_tui.session.events import Event, Facts, Notice, Phase, PhaseChanged, Unsent
 from llava_tui.session.model_loader import LoadModel, ModelLoader
+from llava_tui.session.model_words import title_of
 from llava_tui.session.outbox import Outbox
 from llava_tui.session.picture_shelf import PictureShelf
 from llava_tui.session.shown_branch import ShownBranch
@@ -83,9 +84,10 @@ class ChatSession:
     @property
     def facts(self) -> Facts:
         """What the status line may say now. Cheap; equal when nothing changed."""
-        growing = self._answers.growing
-        shown = growing or self._answers.last
+        growing, last = self._answers.growing, self._answers.last
         card, count = self._card, self._answers.meter.count
+        own = last is not None and card is not None and last.model == title_of(card)  # not of the model before
+        shown = growing or (last if own else None)
         return Facts(
             phase=self.phase,
             card=card,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llava_tui.history.store import Store
-from tests.fakes.fake_engine import FAKE_CARD
+from tests.fakes.fake_engine import FAKE_CARD, FakeEngine, fake_loader
 from tests.llava_tui.session.desk import Make, ready
 
 
@@ -37,6 +38,18 @@ def test_the_context_is_counted_before_during_and_after_an_answer(make: Make) ->
     desk.session.open_chat(chat.id)
     desk.until(lambda: desk.session.facts.context_used is not None)
     assert desk.session.facts.context_used == 64 + 3 + 3
+
+
+def test_the_speed_of_one_model_is_not_told_of_another(make: Make) -> None:
+    desk = ready(make(("one ", "two ", "three")))
+    desk.session.send("what is it")
+    desk.settle()
+    assert desk.session.facts.tokens_per_second == 20.0
+    desk.session.load(fake_loader(FakeEngine(card=replace(FAKE_CARD, name="another"))))
+    assert desk.session.facts.time_to_first_token_s is None
+    desk.until(lambda: desk.session.phase == "idle")
+    facts = desk.session.facts
+    assert (facts.tokens_per_second, facts.time_to_first_token_s) == (None, None)
 
 
 class Clock:
