@@ -9,6 +9,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 10.0
 READ_S = 30.0
+MOST_AHEAD = 65_536
+"""Bytes of requests to come that are read while one is answered."""
 MOST_CONNECTIONS = 800
 """Below the 1,024 files that a process usually may open."""
 
@@ -38,6 +40,7 @@ class PatientProtocol(H11Protocol):
         """Something came; is it a whole head?"""
         super().data_received(data)
         self._watch_sender()
+        self._listen_on()
 
     def on_response_complete(self) -> None:
         """All is said; what the client has not read yet is held for so long."""
@@ -68,6 +71,15 @@ class PatientProtocol(H11Protocol):
         elif not waits and self._sending is not None:
             self._sending.cancel()
             self._sending = None
+
+    def _listen_on(self) -> None:
+        """Read on while an answer is given, whatever else was said meanwhile: nobody else learns that a client left.
+
+        uvicorn stops at the first byte of a next request; here a beginning of it is kept.
+        """
+        answering = self.conn.their_state is h11.DONE and not self.transport.is_closing()
+        if answering and len(self.conn.trailing_data[0]) < MOST_AHEAD:
+            self.flow.resume_reading()
 
     def _watch_reader(self) -> None:
         if self._reading is None:

@@ -12,6 +12,7 @@ from llava_engine.errors import (
     LlavaError,
     OutOfMemoryError,
     PictureError,
+    StorageError,
     UsageError,
 )
 
@@ -89,6 +90,8 @@ def problem_of(error: LlavaError) -> Problem:
             return Problem(429, "queue_full", message, retry_after_s=error.retry_after_s)
         case OutOfMemoryError():
             return Problem(503, "out_of_memory", message, retry_after_s=_AFTER_MEMORY_S)
+        case StorageError():  # where its files lie is nobody's business
+            return Problem(507, "not_kept", "The disk of this server does not take it.")
         case EngineAwayError():
             return Problem(502, "engine_away", message)
         case _:

@@ -51,6 +51,20 @@ def test_a_client_that_leaves_ends_its_answer(stream: bool) -> None:
         assert any(f"POST {CHAT} 499" in line for line in server.lines)
 
 
+MORE = {"a line": b"\r\n", "a request": b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"}
+
+
+@pytest.mark.parametrize("more", MORE.values(), ids=MORE)
+def test_a_client_that_leaves_after_it_has_said_more_ends_its_answer_too(more: bytes) -> None:
+    with live(fake(talkative())) as server:
+        connection = server.connect(request())
+        until(lambda: server.metric("running") == 1)
+        connection.sendall(more)
+        time.sleep(0.1)
+        connection.close()
+        until(lambda: at_rest(server))
+
+
 def test_a_client_that_leaves_while_it_waits_gives_its_place_back() -> None:
     gate = threading.Event()
     engine = fake([gate, "One"], ["Two"])
@@ -294,6 +308,23 @@ def test_names_that_lead_here_from_outside_are_not_answered_over_a_socket_either
     with live(fake(["Yes"])) as server:
         connection = server.connect(request().replace(b"Host: localhost", b"Host: evil.example"))
         assert read_until(connection, b"}}").startswith(b"HTTP/1.1 421 ")
+
+
+def test_requests_that_are_sent_ahead_are_answered_in_turn() -> None:
+    gate = threading.Event()
+    with live(fake([gate, "One"], ["Two"])) as server:
+        connection = server.connect(request())
+        until(lambda: server.metric("running") == 1)
+        second = request(HELLO | {"metadata": "x" * 3_000_000}, headers="Connection: close\r\n")
+        for byte in second[:60]:
+            connection.sendall(bytes([byte]))
+        with ThreadPoolExecutor(1) as pool:
+            sending = pool.submit(connection.sendall, second[60:])
+            time.sleep(0.1)
+            gate.set()
+            got = read_until(connection, b"Two")
+            sending.result()
+        assert got.index(b"One") < got.index(b"Two")
 
 
 def test_an_answer_may_be_asked_for_twice_over_one_connection() -> None:
