@@ -130,6 +130,32 @@ def test_a_bad_picture_is_a_row_of_errors_and_is_tried_again(room: Path) -> None
     assert len(rows_of(run(room))) == COUNT and not errors_file(out).exists()
 
 
+def test_questions_that_share_an_id_are_told_apart_by_their_text(room: Path) -> None:
+    """As in the original's files for MME and TextVQA, where a question's id is the name of its picture."""
+    rows = [{"question_id": f"{n // 2}.png", "image": f"{n // 2}.png", "text": f"Is it {n}?"} for n in range(8)]
+    (room / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    whole = run(room, out="whole.jsonl")
+    assert [(row["question_id"], row["prompt"]) for row in rows_of(whole)] == [
+        (row["question_id"], row["text"]) for row in rows
+    ]
+    assert len({row["answer_id"] for row in rows_of(whole)}) == len(rows)
+    engine = Echo()
+    engine.dies_after = 3
+    with pytest.raises(EngineAwayError):
+        run(room, engine)
+    assert run(room).read_bytes() == whole.read_bytes()
+    asked = read_questions(room / "questions.jsonl").asked
+    parts = [run(room, out=f"{part}.jsonl", asked=shard(asked, f"{part}/3")) for part in (1, 2, 3)]
+    for order in ([one.key for one in asked], None):
+        assert merge(parts, room / "merged.jsonl", order) == []
+        assert (room / "merged.jsonl").read_bytes() == whole.read_bytes()
+    (room / "questions.jsonl").write_text("".join(json.dumps(rows[0]) + "\n" for _ in range(2)))
+    assert len(read_questions(room / "questions.jsonl").asked) == 1
+    (room / "questions.jsonl").write_text("".join(json.dumps(rows[0] | {"image": name}) + "\n" for name in "ab"))
+    with pytest.raises(DataError, match=r"two questions '0\.png'"):
+        read_questions(room / "questions.jsonl")
+
+
 def test_another_model_or_another_file_of_questions_does_not_go_on(room: Path) -> None:
     out = run(room)
     with (room / "questions.jsonl").open("a") as file:

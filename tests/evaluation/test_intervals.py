@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.evaluation.fixtures import scored
+from training.evaluation.intervals import wilson
 
 PICTURES = 60
 ROUNDS = 1500
@@ -69,6 +70,20 @@ def test_f1_of_pope_and_its_mean_over_categories_about_the_same_pictures(tmp_pat
         assert figures[name]["interval95"] == pytest.approx(wanted, abs=1.5), name
     assert all(one["interval95"] for one in figures.values())
     assert figures["random F1"]["value"] == pytest.approx(f1(one))
+
+
+def test_where_all_is_right_the_doubt_is_that_of_so_many_pictures(tmp_path: Path) -> None:
+    rows: Rows = [
+        {"question_id": n, "image": f"{n // 2}.jpg", "text": f"Q{n}?", "category": "x", "label": "yes", "said": "Yes"}
+        for n in range(20)
+    ]
+    lines(tmp_path / "coco_pope_x.json", rows)
+    answers = lines(tmp_path / "a.jsonl", [{"question_id": row["question_id"], "text": "Yes"} for row in rows])
+    found = scored("score", "pope", answers, "--truth", tmp_path, "--questions", lines(tmp_path / "q.jsonl", rows))
+    of_ten = list(wilson(10, 10))
+    for one in found["figures"]:
+        if one["name"] in ("x F1", "x accuracy", "x recall"):
+            assert (one["value"], one["interval95"]) == (100, of_ten)
 
 
 def test_points_of_mme_and_their_sum(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ with one question is a line of ANSWERS.errors.jsonl; a further run tries it agai
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from llava_engine.files.lock import held
 from llava_engine.many import answer_all
 from llava_engine.questions import Question
 from training.evaluation.answers import json_lines
-from training.evaluation.asked import Asked
+from training.evaluation.asked import Asked, key_of
 from training.evaluation.line_file import LineFile, line, mend
 from training.evaluation.run_header import Header, header_file, read_header, write_header
 
@@ -93,8 +93,8 @@ def answer_questions(
         if restart:
             for path in (out, header_file(out), errors_file(out)):
                 path.unlink(missing_ok=True)
-        done, half = _begin(out, header)
         wanted = {one.key: one for one in asked}
+        done, half = _begin(out, header, wanted)
         kept = len(done.keys() & wanted.keys())
         failed: dict[str, str] = {}
         left = (make(one, images) for one in asked if one.key not in done)
@@ -141,14 +141,16 @@ def merge(parts: Iterable[Path], out: Path, order: Sequence[str] | None = None) 
         DataError: a file is no answer file, or two give one question different answers.
     """
     found: dict[str, dict[str, Any]] = {}
+    wanted = None if order is None else set(order)
     for path in parts:
         for number, row in json_lines(path, told_half=lambda: None):
             if row is None:
                 raise DataError(f"{path.name}: line {number} was cut off.", "Finish that run first.")
-            key = str(row.get("question_id"))
+            key = _answered(row, wanted)
             if key in found and found[key].get("text") != row.get("text"):
+                of = str(row.get("question_id"))
                 raise DataError(
-                    f"{path.name} answers {key!r} otherwise than a file before it.", "Leave one of them out."
+                    f"{path.name} answers {of!r} otherwise than a file before it.", "Leave one of them out."
                 )
             found[key] = row
     keys = list(found) if order is None else [key for key in order if key in found]
@@ -156,7 +158,13 @@ def merge(parts: Iterable[Path], out: Path, order: Sequence[str] | None = None) 
     return [] if order is None else [key for key in order if key not in found]
 
 
-def _begin(out: Path, header: Header) -> tuple[dict[str, dict[str, Any]], bool]:
+def _answered(row: dict[str, Any], wanted: Container[str] | None) -> str:
+    """The key of the question that a row answers: its id, or with its prompt where several questions share the id."""
+    whole = key_of(row.get("question_id"), row.get("prompt"))
+    return whole if wanted is None or whole in wanted else str(row.get("question_id"))
+
+
+def _begin(out: Path, header: Header, wanted: Container[str]) -> tuple[dict[str, dict[str, Any]], bool]:
     """The answers that are there, and whether a half line was cut off the file."""
     before = read_header(out)
     if before is not None and before.run_id != header.run_id:
@@ -170,7 +178,7 @@ def _begin(out: Path, header: Header) -> tuple[dict[str, dict[str, Any]], bool]:
         if before is None:
             raise DataError(f"{out.name} is there, and nothing says what answered it.", "Write to another file.")
         half = mend(out)
-        done = {str(row.get("question_id")): row for _, row in json_lines(out, told_half=lambda: None) if row}
+        done = {_answered(row, wanted): row for _, row in json_lines(out, told_half=lambda: None) if row}
     write_header(out, header)
     return done, half
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class Asked:
         prompt: what the answer file says was asked: the text, with <image> where the file has it.
         more: further fields of its line in the answer file.
         category: of the question; "" where the file has none.
+        shared: others have its id: MME and TextVQA ask several questions by the name of their picture.
     """
 
     id: str | int
@@ -34,11 +36,17 @@ class Asked:
     prompt: str
     more: Mapping[str, Any] = field(default_factory=dict)
     category: str = ""
+    shared: bool = False
 
     @property
     def key(self) -> str:
         """Ids compare as text."""
-        return str(self.id)
+        return key_of(self.id, self.prompt) if self.shared else str(self.id)
+
+
+def key_of(identity: object, prompt: object) -> str:
+    """What tells questions apart that share an id."""
+    return f"{identity}\n{prompt}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ def read_questions(path: Path) -> QuestionFile:
     """Read a file of questions.
 
     Raises:
-        DataError: it can not be read, a question is not whole, or two have one id.
+        DataError: it can not be read, a question is not whole, or two of one id are not about one picture.
     """
     try:
         data = path.read_bytes()
@@ -63,12 +71,14 @@ def read_questions(path: Path) -> QuestionFile:
     asked = _of_list(path, data) if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[" else _of_lines(path)
     if not asked:
         raise DataError(f"{path.name} has no questions.")
-    seen: set[str] = set()
+    pictures: dict[str, str | None] = {}
+    times = Counter(one.key for one in asked)
     for one in asked:
-        if one.key in seen:
+        if times[one.key] > 1 and (one.image is None or pictures.setdefault(one.key, one.image) != one.image):
             raise DataError(f"{path.name} has two questions {one.key!r}.", "Give each an id of its own.")
-        seen.add(one.key)
-    return QuestionFile(path, tuple(asked), hashlib.sha256(data).hexdigest())
+    told_apart = (replace(one, shared=times[one.key] > 1) for one in asked)
+    found = {one.key: one for one in told_apart}  # the same question twice is one
+    return QuestionFile(path, tuple(found.values()), hashlib.sha256(data).hexdigest())
 
 
 def _of_lines(path: Path) -> list[Asked]:

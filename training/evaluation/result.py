@@ -63,9 +63,14 @@ class Figure:
         if not self.rows:
             return None
         clusters = self._clusters
-        shared = len(set(clusters)) < len(clusters)
-        if not shared and all(row.score in (0, 1) for row in self.rows):
-            return wilson(sum(row.score == 1 for row in self.rows), len(self.rows))
+        pictures = len(set(clusters))
+        shared = pictures < len(clusters)
+        right = sum(row.score == 1 for row in self.rows)
+        if all(row.score in (0, 1) for row in self.rows):
+            if not shared:
+                return wilson(right, len(self.rows))
+            if right in (0, len(self.rows)):  # every draw would be the same, as if there were no doubt
+                return wilson(pictures if right else 0, pictures)
         return bootstrap(self._scores, clusters if shared else None)
 
     @property

@@ -26,7 +26,7 @@ _END = "###"
 
 def for_a_letter(asked: Asked, images: Path) -> Question[str]:
     """The question with the instruction to answer by a letter."""
-    return plainly(Asked(asked.id, asked.text + LETTER_INSTRUCTION, asked.image, asked.prompt), images)
+    return plainly(replace(asked, text=asked.text + LETTER_INSTRUCTION), images)
 
 
 def in_two_steps(sampling: Sampling) -> MakeQuestion:
