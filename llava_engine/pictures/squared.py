@@ -26,10 +26,14 @@ def squared(image: Image.Image, way: Way) -> Image.Image:
     short, long = (min(side, LARGEST) for side in sorted(image.size))
     if way == "crop":
         return ImageOps.fit(image, (short, short))
+    scale = long / max(image.size)
+    across, down = (max(1, round(side * scale)) for side in image.size)
+    # A filter's weights take 32 bytes a pixel of a side: 1 GB for a line of 30 million, which is averaged before.
+    fewer = max(1, image.width // (2 * LARGEST)), max(1, image.height // (2 * LARGEST))
+    image = image.reduce(fewer) if max(fewer) > 1 else image
     if way == "resize":
         return image.resize((short, short), Image.Resampling.BICUBIC)
-    if long < max(image.size):
-        across, down = (max(1, round(side * long / max(image.size))) for side in image.size)
+    if scale < 1:
         image = image.resize((across, down), Image.Resampling.BICUBIC)
     whole = Image.new("RGB", (long, long), _MEAN)
     whole.paste(image, ((long - image.width) // 2, (long - image.height) // 2))
