@@ -10,13 +10,14 @@ from pathlib import Path
 from llava_engine.errors import ModelError
 
 _AS_SAFETENSORS = "Take the model in Hugging Face form: config.json and safetensors files."
+_TO_LLAMA_CPP = "llama.cpp runs it: llama-server, then --engine URL. Here take config.json and safetensors files."
 _UNFINISHED = "Let the download end, or begin it again."
 
 _MOST_NAMED = 3  # files in an error
 
 # Forms of weights that are not read: what a file of it is called, what to say, and what to do.
 _FOREIGN = (
-    ("*.gguf", "GGUF is not read: {folder} holds {files}.", _AS_SAFETENSORS),
+    ("*.gguf", "GGUF is not read: {folder} holds {files}.", _TO_LLAMA_CPP),
     ("ggml-*.bin", "GGML is not read: {folder} holds {files}.", _AS_SAFETENSORS),
     (
         "consolidated*.pth",
@@ -43,10 +44,10 @@ _OURS = ("model*.safetensors", "pytorch_model*.bin")
 
 # First bytes of forms whose files are given by themselves, or under names of ours.
 _FIRST_BYTES = (
-    (b"GGUF", "GGUF is not read: {file}."),
-    (b"lmgg", "GGML is not read: {file}."),
-    (b"tjgg", "GGML is not read: {file}."),
-    (b"\x89HDF", "{file} holds weights of TensorFlow, which are not read."),
+    (b"GGUF", "GGUF is not read: {file}.", _TO_LLAMA_CPP),
+    (b"lmgg", "GGML is not read: {file}.", _AS_SAFETENSORS),
+    (b"tjgg", "GGML is not read: {file}.", _AS_SAFETENSORS),
+    (b"\x89HDF", "{file} holds weights of TensorFlow, which are not read.", _AS_SAFETENSORS),
 )
 
 
@@ -54,9 +55,9 @@ def refuse_foreign_file(file: Path) -> None:
     """Refuse a file whose first bytes are those of a form that is not read; raises `ModelError`, OSError."""
     with file.open("rb") as opened:
         start = opened.read(8)
-    for sign, cause in _FIRST_BYTES:
+    for sign, cause, remedy in _FIRST_BYTES:
         if start.startswith(sign):
-            raise ModelError(cause.format(file=file), _AS_SAFETENSORS)
+            raise ModelError(cause.format(file=file), remedy)
 
 
 def foreign_weights(folder: Path) -> ModelError | None:

@@ -112,7 +112,8 @@ class Journal:
                 fields["pictures"] = entry.pictures
             self._write(one_line(json.dumps(fields)))
             return
-        took = f" {entry.tokens[0]}+{entry.tokens[1]} tokens, {entry.pictures} pictures" if entry.tokens else ""
+        pictures = "1 picture" if entry.pictures == 1 else f"{entry.pictures} pictures"
+        took = f" {entry.tokens[0]}+{entry.tokens[1]} tokens, {pictures}" if entry.tokens else ""
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         self._write(one_line(f"{now} {scope['method']} {path} {status} {seconds:.3f}s{took} {entry.request_id}"))
 

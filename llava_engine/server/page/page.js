@@ -23,9 +23,9 @@ async function meetModel() {
     [model] = await models();
     element("key-form").hidden = true;
     const facts = [model.id];
-    if (model.max_model_len) facts.push(`${model.max_model_len.toLocaleString("en")} tokens of context`);
-    if (model.picture_tokens) facts.push(`a picture takes ${model.picture_tokens.toLocaleString("en")}`);
-    element("model").textContent = facts.join(" · ");
+    if (model.max_model_len) facts.push(`${model.max_model_len.toLocaleString("en")} tokens`);
+    if (model.picture_tokens) facts.push(`${model.picture_tokens.toLocaleString("en")} a picture`);
+    element("model").textContent = element("model").title = facts.join(" · ");
     document.title = `${model.id} · llava`;
     element("preprocess-row").hidden = !model.preprocess?.length;
     votesKept = Boolean(model.votes);

@@ -99,6 +99,7 @@ def test_what_is_there_is_named(tmp_path: Path, names: list[str], indexes: dict[
     assert re.search(said, caught.value.cause), caught.value.cause
     assert str(tmp_path / "m") in caught.value.cause and caught.value.remedy
     assert not NEVER.search(str(caught.value))
+    assert ("--engine URL" in caught.value.remedy) == ("GGUF" in said)
 
 
 @pytest.mark.parametrize(

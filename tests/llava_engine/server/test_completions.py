@@ -275,7 +275,7 @@ def test_a_request_is_one_line_without_its_words(form: str) -> None:
         assert (fields["status"], fields["path"], fields["pictures"]) == (200, CHAT, 1)
         assert (fields["prompt_tokens"], fields["completion_tokens"]) == (66, 1)
     else:
-        assert f"POST {CHAT} 200" in line and "66+1 tokens" in line
+        assert f"POST {CHAT} 200" in line and "66+1 tokens, 1 picture " in line
 
 
 def test_a_request_id_is_the_clients_where_it_can_be_logged() -> None:
