@@ -1,7 +1,7 @@
 """What answering a file of questions costs beside asking one by one, and what scoring costs.
 
     python tests/benchmarks/evaluation.py [--only equal,rate,memory,kills,score,startup] [--questions 200] [--rounds 3]
-        [--layers 12 --width 512] [--pictures 32] [--slots 8] [--kills 50] [--models FOLDER]
+        [--layers 16 --width 512] [--pictures 32] [--slots 8] [--kills 50] [--models FOLDER]
 
 equal    tiny models (of --models, or one drawn here) and the embedded one: how many of so many answers are, token for
          token, those of one by one; per form. Only float32 promises it.
@@ -61,7 +61,7 @@ def main() -> None:
         "--questions", type=int, default=200, help="of `equal` and `kills`; `memory` asks 10 times that"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--pictures", type=int, default=32, help="questions of `rate`")
     parser.add_argument("--slots", type=int, default=8)

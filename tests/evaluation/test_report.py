@@ -22,6 +22,8 @@ from typer.testing import CliRunner
 
 from training.evaluation.cli import app
 from training.evaluation.intervals import wilson
+from training.evaluation.report_pictures import Thumbnails
+from training.evaluation.result import Scored
 from training.evaluation.run_header import Header
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -180,6 +182,26 @@ def test_pictures_are_small_and_in_the_page_once_each(browser: Browser, tmp_path
     assert "data:image" not in plain.replace("img-src data:", "") and "What is it?" in plain
 
 
+@pytest.mark.parametrize(
+    ("file", "row"),
+    [
+        ("artwork/images/7.jpg", Scored("artwork/7\tIs it?", 1, cluster="artwork/7")),  # MME
+        ("abc.jpg", Scored("34602", 1, cluster="abc")),  # TextVQA: the picture's name is the id that was asked by
+        ("12/image.png", Scored("12", 1)),  # ScienceQA, without its rows
+        ("v1_0.png", Scored("v1_0", 1, cluster="v1_0.png")),  # MM-Vet, whose truth names it
+    ],
+)
+def test_each_sets_rows_find_their_pictures(tmp_path: Path, file: str, row: Scored) -> None:
+    noise(tmp_path / "images" / file, 0)
+    noise(tmp_path / "outside.jpg", 0)
+    names = {"artwork/7.jpg": "artwork/images/7.jpg", "abc": "abc.jpg"}
+    rows = [{"question_id": of, "image": image, "text": "Is it?"} for of, image in names.items()]
+    pictures = Thumbnails(tmp_path / "images", lines(tmp_path / "questions.jsonl", rows))
+    assert pictures.file_of(row) == tmp_path / "images" / file
+    for strange in ("../outside.jpg", str(tmp_path / "outside.jpg"), "a\0b", "", "x" * 5000):
+        assert pictures.file_of(Scored("none", 1, cluster=strange)) is None
+
+
 def test_two_hundred_rows_of_the_longest_texts_and_pictures_fit_into_five_megabytes(tmp_path: Path) -> None:
     right = {str(number): "\U0001f600" * 5000 for number in range(300)}
     answers = {of: '"' * 5000 if int(of) < 280 else right[of] for of in right}
@@ -207,6 +229,7 @@ def test_a_comparison_shows_what_changed(browser: Browser, tmp_path: Path) -> No
              str(tmp_path / "truth.json")]  # fmt: skip
     with opened(browser, report(tmp_path, words)) as page:
         assert page.title() == "gqa: A accuracy 40.00, B accuracy 30.00"
+        assert page.locator("h2").inner_text() == "5 of 5 rows that changed"
         assert "only A 3 · only B 2" in page.locator("header").inner_text()
         page.get_by_text("A is better 3 of 3").click()
         assert shown(page) == ["7", "8", "9"]

@@ -86,6 +86,7 @@ class Page:
         bars: the figures.
         kinds: the filters.
         rows: those that are shown.
+        what: they are.
         notes: what is not as it should be on the page itself.
     """
 
@@ -95,6 +96,7 @@ class Page:
     bars: tuple[Bar, ...]
     kinds: tuple[Kind, ...]
     rows: tuple[Row, ...]
+    what: str = "rows"
     notes: tuple[str, ...] = ()
 
 
@@ -136,7 +138,7 @@ def of_comparison(found: Comparison, a: Path, b: Path) -> Page:
         for name, figure in ((f"{one.name} · A", one), (f"{one.name} · B", theirs.get(one.name)))
         if figure is not None
     ]
-    return _page(
+    page = _page(
         f"{found.a.set}: A {_value(found.a)}, B {_value(found.b)}",
         found.summary,
         _facts((a, b)),
@@ -144,6 +146,7 @@ def of_comparison(found: Comparison, a: Path, b: Path) -> Page:
         (("A is better", "half"), ("B is better", "half")),
         rows,
     )
+    return replace(page, what="rows that changed")
 
 
 def write_report(path: Path, page: Page, pictures: Thumbnails | None = None) -> None:

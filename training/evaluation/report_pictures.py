@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -49,8 +50,8 @@ class Thumbnails:
         """
         named = (self._names.get(row.id), self._names.get(row.cluster), row.cluster, f"{row.id}/image.png")
         for name in named:
-            if name and "\0" not in name:
-                path = (self._folder / name).resolve()
+            with suppress(OSError, RuntimeError, ValueError):  # too long, links in a circle, a null character
+                path = (self._folder / (name or "")).resolve()
                 if path.is_relative_to(self._folder) and path.is_file():
                     return path
         return None
