@@ -141,7 +141,7 @@ def test_a_missing_package_is_one_line_with_its_pip_command() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    assert "pip install -c constraints.txt '.[test]'" in done.stderr
+    assert "pip install -c constraints.txt '.[hf]'" in done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

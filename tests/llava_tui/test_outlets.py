@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import io
+import tempfile
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,10 +60,17 @@ def only_what_is_stripped_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SafeLines, "apply", lambda self, segments, background: segments)
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose path fits on a line, wherever the tests run."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
 async def test_files_of_a_hostile_archive_are_harmless_in_the_picker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only_what_is_stripped_before: None
+    short_path: Path, monkeypatch: pytest.MonkeyPatch, only_what_is_stripped_before: None
 ) -> None:
-    folder = tmp_path / f"a{EVIL}"
+    folder = short_path / f"a{EVIL}"
     (folder / f"deep{EVIL}").mkdir(parents=True)
     drawn_file(folder, f"b{EVIL}\r\nc.png")
     (folder / "\x1b\x07").mkdir()  # a name that is nothing but control
